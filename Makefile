@@ -1,0 +1,48 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help install run ui test test-all lint types format clean
+
+help: ## List what there is to make
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
+
+install: $(VENV)/.run ## Create .venv and install the package
+
+run: $(VENV)/.run ## Run the whole graph on the sample catalogue, into ./data
+	$(BIN)/imdb-pipeline run
+
+ui: $(VENV)/.run ## Open the Dagster UI on ./data
+	$(BIN)/imdb-pipeline ui
+
+test: $(VENV)/.dev ## Run the tests
+	$(BIN)/python -m pytest -m "not extra"
+
+test-all: $(VENV)/.dev ## Run all tests, with those that need Chromium
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev ## Check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## Check types
+	$(BIN)/pyright
+
+format: $(VENV)/.dev ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## Remove the environment; ./data stays
+	rm -rf $(VENV)
+
+$(VENV)/.run: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV), some minutes the first time"
+	@$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	@$(INSTALL) --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,150 @@
+"""``movie_documents``: the text that stands for a movie, as JSON in the study's form, kept once under its hash.
+
+A day's documents are its list of (tconst, document_hash); the texts are in a pool that all days share.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from imdb_pipeline.gates import Outcome, check_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import pandera.polars as pa
+    import polars as pl
+
+    from imdb_pipeline.store import Pool
+
+_LISTED = {"director": "directors", "writer": "writers", "producer": "producers", "actor": "actors", "actress": "actors"}
+
+
+def document(movie: Mapping[str, Any]) -> str:
+    """Return the document of a movie, a row of ``movies``.
+
+    The form is the study's (M. Woolf, "Predicting Average IMDb Movie Ratings Using Text Embeddings of Movie Metadata",
+    2025): 2-space indent, fields of variable length last, people by name in billing order. A person whose name is not
+    known is left out, as the study's inner join does.
+    """
+    import orjson
+
+    people: dict[str, list[Any]] = {"directors": [], "writers": [], "producers": [], "actors": [], "principals": []}
+    for credit in movie["credits"]:
+        if credit["name"] is None:
+            continue
+        field = _LISTED.get(credit["category"])
+        if field is None:
+            people["principals"].append({credit["name"]: credit["category"]})
+        else:
+            people[field].append(credit["name"])
+    fields = {
+        "title": movie["title"],
+        "genres": movie["genres"],
+        "is_adult": movie["is_adult"],
+        "release_year": movie["release_year"],
+        "runtime_minutes": movie["runtime_minutes"],
+        **people,
+    }
+    return orjson.dumps(fields, option=orjson.OPT_INDENT_2).decode()
+
+
+def document_hash(text: str) -> str:
+    """Return the hex sha256 of a document's UTF-8 bytes."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def last_year(movies: pl.DataFrame, *, min_votes: int, day_year: int) -> int:
+    """Return the last year that counts as over: before the day's, and not after the newest rated movie's."""
+    import polars as pl
+
+    newest = movies.filter(pl.col("num_votes") >= min_votes)["release_year"].max()
+    return day_year - 1 if newest is None else min(day_year - 1, int(newest))  # pyright: ignore[reportArgumentType]
+
+
+def with_documents(movies: pl.DataFrame, *, min_votes: int, recent_years: int, day_year: int) -> pl.DataFrame:
+    """Return the movies that get a document: those with enough votes, and the last and coming years' whatever theirs."""
+    import polars as pl
+
+    first_recent = last_year(movies, min_votes=min_votes, day_year=day_year) - recent_years + 1
+    return movies.filter((pl.col("num_votes") >= min_votes).fill_null(False) | (pl.col("release_year") >= first_recent))
+
+
+def build_documents(movies: pl.DataFrame, pool: Pool) -> tuple[pl.DataFrame, list[Outcome]]:
+    """Write the documents that the pool does not hold yet.
+
+    Parameters
+    ----------
+    movies
+        The rows of ``movies`` that get a document.
+
+    Returns
+    -------
+    documents
+        tconst, document_hash (String), one row per movie, in the order of ``movies``.
+    outcomes
+        Of the documents' schema.
+    """
+    import polars as pl
+
+    texts = [document(movie) for movie in movies.iter_rows(named=True)]
+    frame = pl.DataFrame(
+        {"tconst": movies["tconst"], "document_hash": [document_hash(text) for text in texts], "document": texts},
+        schema={"tconst": pl.String, "document_hash": pl.String, "document": pl.String},
+    )
+    outcome = check_table("documents_table", frame, documents_schema(), subject="movie_documents", key="tconst")
+    if outcome.passed:
+        held = held_hashes(pool)
+        new = frame.select("document_hash", "document").unique("document_hash", keep="first", maintain_order=True)
+        new = new.join(held, on="document_hash", how="anti", maintain_order="left")
+        if len(new):
+            pool.add(new)
+    return frame.select("tconst", "document_hash"), [outcome]
+
+
+def held_hashes(pool: Pool) -> pl.DataFrame:
+    """Return the hashes that a pool holds: one String column, ``document_hash``."""
+    return _scan(pool.shards(), ["document_hash"]).collect()
+
+
+def read_documents(documents: pl.DataFrame, pool: Pool) -> pl.DataFrame:
+    """Return ``documents`` with its texts in a column ``document``, in the same order.
+
+    Raises
+    ------
+    NotPublishedError
+        The pool lacks one of them.
+    """
+    from imdb_pipeline.errors import NotPublishedError
+
+    texts = _scan(pool.shards(), ["document_hash", "document"]).unique("document_hash").collect()
+    joined = documents.join(texts, on="document_hash", how="left", maintain_order="left")
+    missing = joined["document"].null_count()
+    if missing:
+        raise NotPublishedError(f"{pool.root}: {missing} documents are missing; materialize movie_documents again")
+    return joined
+
+
+def documents_schema() -> pa.DataFrameSchema:
+    """Return what the documents may hold."""
+    import pandera.polars as pa
+    import polars as pl
+
+    return pa.DataFrameSchema(
+        {
+            "tconst": pa.Column(pl.String, unique=True),
+            "document_hash": pa.Column(pl.String, pa.Check.str_matches(r"^[0-9a-f]{64}$")),
+            "document": pa.Column(pl.String, pa.Check.str_matches(r'(?s)^\{\n  "title": ".*\n\}$')),
+        },
+        strict=True,
+    )
+
+
+def _scan(shards: Iterable, columns: list[str]) -> pl.LazyFrame:
+    import polars as pl
+
+    paths = list(shards)
+    if not paths:
+        return pl.LazyFrame(schema=dict.fromkeys(columns, pl.String))
+    return pl.scan_parquet(paths).select(columns)

@@ -1,0 +1,208 @@
+"""Where the dumps come from: IMDb or another address over HTTP, a folder, or the sample; and whether they are whole.
+
+A source is asked for one file at a time. What a file's rows mean belongs to ``tables`` and ``catalogue``.
+"""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import os
+import shutil
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from imdb_pipeline.dumps import download
+from imdb_pipeline.dumps.tables import DUMPS, Dump, read_header
+from imdb_pipeline.errors import InputError
+from imdb_pipeline.store import sha256
+
+if TYPE_CHECKING:
+    from imdb_pipeline.settings import Settings
+
+log = logging.getLogger(__name__)
+
+LICENCE = "https://developer.imdb.com/non-commercial-datasets/"
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class FetchedDump:
+    """A dump that was fetched and verified.
+
+    Attributes
+    ----------
+    rows
+        Lines after the header.
+    origin
+        Where it came from; over HTTP with its ETag and Last-Modified.
+    """
+
+    path: Path
+    rows: int
+    unpacked_bytes: int
+    origin: dict[str, Any] = field(default_factory=dict)
+
+
+def base_url(settings: Settings) -> str | None:
+    """Return the address that the dumps are fetched from, or None for a folder and the sample."""
+    if settings.source == "imdb":
+        url = settings.imdb.base_url
+        return url if url.endswith("/") else url + "/"
+    return settings.source if settings.source.startswith(("http://", "https://")) else None
+
+
+def needs_licence(settings: Settings) -> bool:
+    """Whether the licence of IMDb's data has to be acknowledged first, and has not been."""
+    url = base_url(settings)
+    host = (urlsplit(url).hostname or "") if url else ""
+    from_imdb = settings.source == "imdb" or host.endswith(("imdb.com", "imdbws.com"))
+    accepted = settings.imdb.accept_licence or os.environ.get("IMDB_PIPELINE_ACCEPT_LICENCE", "").lower() == "yes"
+    return from_imdb and not accepted
+
+
+def require_licence(settings: Settings, home: Path) -> None:
+    """Refuse to go on while the licence of IMDb's data has not been acknowledged.
+
+    Raises
+    ------
+    InputError
+        It has not; the message names both ways to do so.
+    """
+    if needs_licence(settings):
+        raise InputError(
+            f"IMDb's data is for personal and non-commercial use ({LICENCE}); to accept, set "
+            f"IMDB_PIPELINE_ACCEPT_LICENCE=yes or write [imdb] accept_licence = true into {home / 'settings.toml'}"
+        )
+
+
+def fingerprint(settings: Settings, dump: Dump) -> dict[str, Any]:
+    """Return what identifies the bytes that the source holds now, without fetching them.
+
+    Raises
+    ------
+    InputError
+        The source does not hold the file.
+    """
+    url = base_url(settings)
+    if url is not None:
+        return download.head(url + dump.file).identity()
+    if settings.source == "sample":
+        from imdb_pipeline.dumps.sample import SAMPLE_VERSION
+
+        return {"sample": SAMPLE_VERSION, "movies": settings.sample.movies, "seed": settings.sample.seed}
+    return {"sha256": sha256(_in_folder(settings, dump))}
+
+
+def source_day(settings: Settings) -> str | None:
+    """Return the day (UTC) that the source's files are dated, or None where they bear no date.
+
+    Raises
+    ------
+    InputError
+        The four files are of two days.
+    """
+    url = base_url(settings)
+    if url is None:
+        return None
+    days = {dump.file: download.head(url + dump.file).day for dump in DUMPS}
+    if len(set(days.values())) > 1:
+        listed = ", ".join(f"{file} of {day}" for file, day in days.items())
+        raise InputError(f"{url}: the files are of different days ({listed}); try again when all four are there")
+    return next(iter(days.values()))
+
+
+def fetch_dump(settings: Settings, dump: Dump, *, home: Path, day: str, folder: Path) -> FetchedDump:
+    """Bring a dump into ``folder`` and verify it: a whole gzip file, the right columns, at least one row.
+
+    Raises
+    ------
+    InputError
+        The source does not hold it for that day, or it is damaged.
+    """
+    path = folder / dump.file
+    url = base_url(settings)
+    if url is not None:
+        require_licence(settings, home)
+        response = download.get(url + dump.file, path)
+        if response.day != day:
+            raise InputError(f"{url}{dump.file} is of {response.day}, not of {day}; only the current day can be fetched")
+        origin = {"url": url + dump.file, **response.identity()}
+        shown = f"{url}{dump.file}"
+    else:
+        source = _in_folder(_with_sample(settings, home), dump)
+        shutil.copyfile(source, path)
+        origin = {"path": str(source)}
+        shown = str(source)
+    rows, unpacked = verify(path, dump, shown=shown)
+    return FetchedDump(path, rows, unpacked, origin)
+
+
+def verify(path: Path, dump: Dump, *, shown: str) -> tuple[int, int]:
+    """Read a dump to its end and return its rows and its size unpacked.
+
+    Parameters
+    ----------
+    shown
+        What messages call the file.
+
+    Raises
+    ------
+    InputError
+        It is not gzip, is cut short or damaged, has other columns, or holds no row.
+    """
+    try:
+        read_header(path, dump)
+        lines = size = 0
+        last = b"\n"
+        with gzip.open(path, "rb") as file:
+            while chunk := file.read(_CHUNK):
+                lines += chunk.count(b"\n")
+                size += len(chunk)
+                last = chunk[-1:]
+    except InputError as error:
+        raise InputError(str(error).replace(str(path), shown)) from None
+    except (gzip.BadGzipFile, EOFError, OSError, ValueError) as error:
+        raise InputError(f"{shown}: not a whole gzip file ({error}); fetch it again") from None
+    except Exception as error:  # zlib.error has no common base with the others
+        if type(error).__name__ != "error":
+            raise
+        raise InputError(f"{shown}: damaged gzip data ({error}); fetch it again") from None
+    rows = lines + (last != b"\n") - 1
+    if rows < 1:
+        raise InputError(f"{shown}: no row after the header; fetch it again")
+    return rows, size
+
+
+def _in_folder(settings: Settings, dump: Dump) -> Path:
+    path = Path(settings.source) / dump.file
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; the source must hold {', '.join(each.file for each in DUMPS)}")
+    return path
+
+
+def _with_sample(settings: Settings, home: Path) -> Settings:
+    """Return the settings with the sample written to a folder, once a home."""
+    from dataclasses import replace
+
+    if settings.source != "sample":
+        return settings
+    from imdb_pipeline.dumps.sample import SAMPLE_VERSION, write_sample
+
+    sample = settings.sample
+    folder = home / "sample" / f"v{SAMPLE_VERSION}-{sample.movies}-{sample.seed}"
+    if not folder.is_dir():
+        staged = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
+        try:
+            write_sample(staged, movies=sample.movies, seed=sample.seed)
+            staged.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+        log.info("wrote the sample catalogue to %s", folder)
+    return replace(settings, source=str(folder))

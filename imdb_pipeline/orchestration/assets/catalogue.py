@@ -1,0 +1,86 @@
+"""Group ``catalogue``: one row per movie, and its document."""
+
+from imdb_pipeline.dumps.tables import BASICS, NAMES, PRINCIPALS, RATINGS, Dump
+from imdb_pipeline.orchestration.publishing import Made, Request, Work, published_asset, table
+
+PREVIEW_ROWS = 8
+
+
+@published_asset(
+    group="catalogue",
+    kinds={"polars", "parquet"},
+    inputs=(BASICS.asset, RATINGS.asset, PRINCIPALS.asset, NAMES.asset),
+    checks={
+        "title_ratings_table": "title.ratings: unique ids, ratings from 1 to 10, votes not negative.",
+        "movies_table": "movies: unique ids, types and ranges of every column.",
+    },
+)
+def movies(work: Work) -> Made:
+    """One row per movie or tvMovie: ids, title, year, runtime, genres, credits with person ids in billing order, rating
+    and votes where there are any."""
+    import polars as pl
+
+    from imdb_pipeline.catalogue.movies import DumpPaths, build_movies
+
+    def dump(which: Dump):
+        return work.file(which.asset, which.file)
+
+    frame, outcomes = build_movies(DumpPaths(dump(BASICS), dump(RATINGS), dump(PRINCIPALS), dump(NAMES)))
+    frame.write_parquet(work.folder / "movies.parquet", compression="zstd")
+    credits = pl.col("credits").list.len()
+    best_known = frame.sort("num_votes", descending=True, nulls_last=True).head(PREVIEW_ROWS)
+    return Made(
+        rows=len(frame),
+        outcomes=outcomes,
+        metadata={
+            "rated": frame["average_rating"].count(),
+            "credits": int(frame.select(credits.sum()).item()),
+            "most voted": table(
+                best_known.select(
+                    "tconst", "title", "release_year", "average_rating", "num_votes", credits=credits
+                ).to_dicts()
+            ),
+        },
+    )
+
+
+def _document_settings(request: Request) -> dict:
+    catalogue = request.settings.catalogue
+    return {
+        "min_votes": catalogue.min_votes,
+        "recent_years": catalogue.recent_years,
+        "day_year": request.day_year,
+    }
+
+
+@published_asset(
+    group="catalogue",
+    kinds={"polars", "json"},
+    inputs=("movies",),
+    settings=_document_settings,
+    checks={"documents_table": "One document per movie, in the study's form, under the hash of its text."},
+)
+def movie_documents(work: Work) -> Made:
+    """A JSON document per movie with enough votes, and per movie of the last and coming years: `tconst` and the hash of the
+    text, which is kept once for all days."""
+    import polars as pl
+
+    from imdb_pipeline.catalogue.documents import build_documents, document, with_documents
+
+    movies_frame = pl.read_parquet(work.file("movies", "movies.parquet"))
+    chosen = with_documents(movies_frame, **_document_settings(work))
+    pool = work.store.pool("documents")
+    documents, outcomes = build_documents(chosen, pool)
+    documents.write_parquet(work.folder / "documents.parquet", compression="zstd")
+    example = f"```json\n{document(chosen.row(0, named=True))}\n```" if len(chosen) else "no movie has a document"
+    return Made(
+        rows=len(documents),
+        outcomes=outcomes,
+        metadata={"first document": _markdown(example), "movies without a document": len(movies_frame) - len(chosen)},
+    )
+
+
+def _markdown(text: str):
+    import dagster as dg
+
+    return dg.MetadataValue.md(text)

@@ -1,0 +1,176 @@
+"""Group ``models``: the split, one asset per predictor, their comparison, the champion."""
+
+import json
+import shutil
+
+import dagster as dg
+
+from imdb_pipeline.gates import Outcome
+from imdb_pipeline.models.fitting import PREDICTORS
+from imdb_pipeline.orchestration.assets.embeddings import load_vectors
+from imdb_pipeline.orchestration.publishing import Made, Request, Work, published_asset, table
+
+_IS = {
+    "mean": ("The mean rating of the training movies: what every other predictor has to beat.", {"numpy"}),
+    "linear": ("Ridge regression on the embeddings.", {"scikitlearn"}),
+    "knn": ("The mean rating of the nearest training movies by cosine.", {"pytorch"}),
+    "svr": (
+        "Support vector regression with an RBF kernel on the embeddings: exact up to 10,000 training rows on a CPU, a "
+        "Nystroem approximation above.",
+        {"scikitlearn"},
+    ),
+    "mlp": ("The study's multilayer perceptron on the embeddings, stopped early on validation.", {"pytorch"}),
+    "boosting": ("Boosted trees on the structure of a movie and the form of its title; no embeddings.", {"lightgbm"}),
+}
+
+
+@published_asset(
+    group="models",
+    kinds={"polars", "parquet"},
+    inputs=("movies",),
+    settings=lambda request: {"min_votes": request.settings.catalogue.min_votes, "day_year": request.day_year},
+)
+def rating_split(work: Work) -> Made:
+    """Which rated movies train, validate and test: by a hash of the id, so that a movie never changes side, and by time."""
+    import polars as pl
+
+    from imdb_pipeline.models.split import build_split
+
+    movies = pl.read_parquet(work.file("movies", "movies.parquet"))
+    split = build_split(movies, min_votes=work.settings.catalogue.min_votes, day_year=work.day_year)
+    split.write_parquet(work.folder / "split.parquet")
+    sizes = [
+        {"part": part, "by id": len(split.filter(split=part)), "by time": len(split.filter(split_by_time=part))}
+        for part in ("train", "validation", "test")
+    ]
+    return Made(rows=len(split), metadata={"movies": table(sizes)})
+
+
+def _predictor_asset(name: str) -> dg.AssetsDefinition:
+    description, kinds = _IS[name]
+
+    @published_asset(
+        name=f"{name}_predictor",
+        description=description,
+        group="models",
+        kinds=kinds,
+        inputs=("rating_split", "movies", "movie_embeddings"),
+        settings=lambda request: {"seed": request.compute.seed},
+        checks={} if name == "mean" else {"beats_the_mean": "Better than the mean on validation, by the paired interval."},
+        gpu=True,
+    )
+    def predictor(work: Work) -> Made:
+        return _fit(work, name)
+
+    return predictor
+
+
+def _fit(work: Work, name: str) -> Made:
+    import polars as pl
+
+    from imdb_pipeline.models.fitting import fit_predictor
+    from imdb_pipeline.models.split import too_few
+
+    split = pl.read_parquet(work.file("rating_split", "split.parquet"))
+    reason = too_few(split, min_votes=work.settings.catalogue.min_votes)
+    if reason:
+        (work.folder / "metrics.json").write_text(json.dumps({"model": name, "too_few": reason}, indent=2))
+        outcome = Outcome("beats_the_mean", passed=False, message=reason, required=False)
+        return Made(rows=0, outcomes=[] if name == "mean" else [outcome], metadata={"too few movies": reason})
+    documents, vectors = load_vectors(work)
+    movies = pl.read_parquet(work.file("movies", "movies.parquet"))
+    parts = examples_of(split, movies, documents, vectors)
+    fitted = fit_predictor(name, **parts, seed=work.compute.seed, device=work.compute.device)
+    fitted.model.save(work.folder)
+    fitted.predictions.write_parquet(work.folder / "predictions.parquet")
+    result = {
+        "model": name,
+        "settings": fitted.model.settings,
+        "curve": fitted.model.curve,
+        "n_train": len(parts["train"]),
+        "metrics": fitted.metrics,
+    }
+    (work.folder / "metrics.json").write_text(json.dumps(result, indent=2))
+    validation, test = fitted.metrics["validation"], fitted.metrics["test"]
+    outcome = Outcome(
+        "beats_the_mean",
+        passed=bool(validation["beats_mean"]),
+        message=f"{name}: mean squared error on validation {validation['mse']:.3f}, "
+        f"{validation['mse_gain']:.3f} [{validation['mse_gain_low']:.3f}, {validation['mse_gain_high']:.3f}] "
+        "below the training mean's",
+        required=False,
+    )
+    return Made(
+        rows=len(parts["train"]),
+        outcomes=[] if name == "mean" else [outcome],
+        metadata={
+            "validation mse": validation["mse"],
+            "test mse": test["mse"],
+            "test r2": test["r2"],
+            "test r2 interval": f"[{test['r2_low']:.3f}, {test['r2_high']:.3f}]",
+            "fit seconds": fitted.fit_seconds,
+            "settings": fitted.model.settings,
+        },
+        info={"fit_seconds": fitted.fit_seconds},
+    )
+
+
+def examples_of(split, movies, documents, vectors) -> dict:
+    """Return the train, validation and test examples of a split, as ``fit_predictor`` takes them."""
+    import numpy as np
+    import polars as pl
+
+    from imdb_pipeline.models.examples import INPUT_COLUMNS, Examples, Inputs
+
+    rows = documents.with_row_index("vector").select("tconst", "vector")
+    joined = split.join(rows, on="tconst", how="inner").join(movies.select(INPUT_COLUMNS), on="tconst", how="inner")
+    parts = {}
+    for part in ("train", "validation", "test"):
+        frame = joined.filter(pl.col("split") == part).sort("tconst")
+        inputs = Inputs(frame.select(INPUT_COLUMNS), vectors[frame["vector"].to_numpy()])
+        parts[part] = Examples(inputs, frame["average_rating"].to_numpy().astype(np.float32))
+    return parts
+
+
+PREDICTOR_ASSETS = {name: _predictor_asset(name) for name in PREDICTORS}
+_PREDICTOR_NAMES = tuple(f"{name}_predictor" for name in PREDICTORS)
+
+
+
+
+@published_asset(group="models", kinds={"json"}, inputs=_PREDICTOR_NAMES)
+def leaderboard(work: Work) -> Made:
+    """The predictors side by side: error on validation, which chooses, and on test, which only reports, with intervals."""
+    from imdb_pipeline.models.leaderboard import leaderboard_rows
+
+    results = [json.loads(work.file(name, "metrics.json").read_bytes()) for name in _PREDICTOR_NAMES]
+    too_few = [result["too_few"] for result in results if "too_few" in result]
+    encoder = work.settings.encoder
+    rows = [] if too_few else [{**row, "encoder": encoder} for row in leaderboard_rows(results)]
+    content = {"rows": rows, "too_few": too_few[0] if too_few else None}
+    (work.folder / "leaderboard.json").write_text(json.dumps(content, indent=2))
+    shown = ("model", "validation_mse", "test_mse", "r2", "r2_low", "r2_high", "beats_mean")
+    metadata = {"leaderboard": table([{name: row[name] for name in shown} for row in rows])} if rows else {}
+    return Made(rows=len(rows), metadata=metadata or {"too few movies": too_few[0]})
+
+
+@published_asset(group="models", kinds={"json"}, inputs=("leaderboard", *_PREDICTOR_NAMES))
+def champion(work: Work) -> Made:
+    """The predictor that serves: the best on validation among those that beat the mean there. Holds the fitted model."""
+    from imdb_pipeline.models.leaderboard import choose_champion
+
+    board = json.loads(work.file("leaderboard", "leaderboard.json").read_bytes())
+    chosen = choose_champion(board["rows"])
+    reason = board["too_few"] or "no predictor beats the mean on validation"
+    content = {"model": chosen, "reason": None if chosen else reason}
+    (work.folder / "champion.json").write_text(json.dumps(content, indent=2))
+    if chosen is None:
+        return Made(rows=0, metadata={"champion": f"none: {reason}"})
+    revision = work.inputs[f"{chosen}_predictor"]
+    for name in revision.manifest["files"]:
+        shutil.copyfile(revision.file(name), work.folder / name)
+    row = next(row for row in board["rows"] if row["model"] == chosen)
+    return Made(
+        rows=1,
+        metadata={"champion": chosen, "validation mse": row["validation_mse"], "test mse": row["test_mse"]},
+    )

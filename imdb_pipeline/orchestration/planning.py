@@ -1,0 +1,46 @@
+"""What a run has to do: the steps whose result is not held under its key, in the order of the data."""
+
+from dataclasses import dataclass, field
+
+from imdb_pipeline.orchestration.publishing import STAGES, Request
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Assets to make and assets already held, both in the order of the data."""
+
+    todo: list[str] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
+
+
+def plan(request: Request, *, assets: list[str] | None = None, force: bool = False) -> Plan:
+    """Sort the assets of a day into those to make and those already held.
+
+    A step is held when all its inputs are, and its key (code version, hashes of its inputs, settings, seed) is that of the
+    newest revision.
+
+    Parameters
+    ----------
+    assets
+        Those wanted; all by default.
+    force
+        Make all of them, held or not.
+
+    Raises
+    ------
+    InputError
+        The source cannot be asked what it holds.
+    NotPublishedError
+        An input that is not among the wanted is not published.
+    """
+    wanted = [name for name in STAGES if assets is None or name in assets]
+    result = Plan()
+    for name in wanted:
+        stage = STAGES[name]
+        if force or any(source in result.todo for source in stage.inputs):
+            result.todo.append(name)
+            continue
+        revision = request.store.latest(name, request.day)
+        key = stage.key(request, stage.resolve_inputs(request))
+        (result.held if revision is not None and revision.key == key else result.todo).append(name)
+    return result

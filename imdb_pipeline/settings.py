@@ -1,0 +1,209 @@
+"""A home's ``settings.toml``: the one configuration that the command line, the UI, the schedules and the sensor read.
+
+A home belongs to one catalogue and one encoder. The first run records both; another is refused afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import field, replace
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from imdb_pipeline.errors import InputError
+
+IMDB_BASE_URL = "https://datasets.imdbws.com/"
+_STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class SampleSettings:
+    """The synthetic catalogue that the source ``sample`` writes."""
+
+    movies: int = Field(3000, ge=20)
+    """movies with enough votes to learn from"""
+    seed: int = Field(0, ge=0)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class ImdbSettings:
+    """IMDb over HTTP."""
+
+    base_url: str = IMDB_BASE_URL
+    """where the four files are; the source may also be another address"""
+    accept_licence: bool = False
+    """the licence of IMDb's data has been read: personal and non-commercial use, no republication"""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class CatalogueSettings:
+    """Which movies are learnt from, and which are embedded and predicted besides."""
+
+    min_votes: int = Field(30, ge=1)
+    """votes from which a movie's rating is learnt from"""
+    recent_years: int = Field(2, ge=0)
+    """the last years whose movies are embedded and predicted whatever their votes, beside the coming ones"""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class TrainingSettings:
+    """How the predictors are trained."""
+
+    every_days: int = Field(7, ge=1)
+    """the training schedule starts a run when the newest champion is this old"""
+    seed: int = Field(0, ge=0)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Settings:
+    """Everything in ``settings.toml``; every key is documented in docs/settings.md."""
+
+    source: str = "sample"
+    """``sample``, ``imdb``, a folder with the four files, or the address of one"""
+    encoder: str = "auto"
+    """``auto``, a Hub id, or a folder; the first run writes down which one it took"""
+    encoder_revision: str = ""
+    """the commit of a Hub encoder; empty for a folder"""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    sample: SampleSettings = field(default_factory=SampleSettings)
+    imdb: ImdbSettings = field(default_factory=ImdbSettings)
+    catalogue: CatalogueSettings = field(default_factory=CatalogueSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+
+
+def home_path(home: str | Path | None = None) -> Path:
+    """Return the home as an absolute path: the argument, else ``IMDB_PIPELINE_HOME``, else ``./data``."""
+    return Path(home or os.environ.get("IMDB_PIPELINE_HOME") or "data").expanduser().absolute()
+
+
+def settings_path(home: Path) -> Path:
+    return home / "settings.toml"
+
+
+def load_settings(home: Path) -> Settings:
+    """Read ``settings.toml``; a home without one has the defaults.
+
+    Raises
+    ------
+    InputError
+        The file is not TOML, has an unknown key, or a value out of range.
+    """
+    import tomllib
+
+    path = settings_path(home)
+    if not path.is_file():
+        return Settings()
+    try:
+        return TypeAdapter(Settings).validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid TOML ({error}); correct it or delete it to start from defaults") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{path}: {key}: {first['msg']}; see docs/settings.md for the keys and their ranges") from None
+
+
+def normal_source(source: str) -> str:
+    """Return the one spelling of a source: a folder becomes absolute, an address ends with a slash.
+
+    Raises
+    ------
+    InputError
+        The source is none of ``sample``, ``imdb``, an existing folder, an http(s) address.
+    """
+    if source in ("sample", "imdb"):
+        return source
+    if source.startswith(("http://", "https://")):
+        return source if source.endswith("/") else source + "/"
+    folder = Path(source).expanduser().absolute()
+    if not folder.is_dir():
+        raise InputError(
+            f"source {source}: no such folder; give `sample`, `imdb`, an http(s) address, "
+            "or a folder with the four .tsv.gz files"
+        )
+    return str(folder)
+
+
+def settle(home: Path, *, source: str | None = None, encoder: str | None = None, device: str | None = None) -> Settings:
+    """Return the settings of a run: the home's, with what the user asked for and the encoder settled. Writes nothing.
+
+    Parameters
+    ----------
+    source, encoder
+        What the user asked for; None (or the encoder ``auto``) takes what the home has recorded.
+    device
+        For this run alone; it is not recorded.
+
+    Raises
+    ------
+    InputError
+        The home already belongs to another source or encoder, or one of them does not exist.
+    """
+    from imdb_pipeline.embeddings.encoder import choose_encoder
+
+    settings = load_settings(home)
+    if device is not None:
+        if device not in ("auto", "cpu", "cuda"):
+            raise InputError(f"device {device}: unknown; give auto, cpu or cuda")
+        settings = replace(settings, device=device)
+    recorded = _recorded(home)
+    wanted = normal_source(source) if source is not None else settings.source
+    if "source" in recorded and wanted != settings.source:
+        raise InputError(
+            f"{home} holds the catalogue of {settings.source}, not of {wanted}: "
+            "a home belongs to one source; give another folder with --home"
+        )
+    if "encoder" not in recorded or settings.encoder == "auto":
+        chosen = choose_encoder(encoder or settings.encoder, settings.encoder_revision, device=settings.device)
+    elif encoder in (None, "auto"):
+        chosen = choose_encoder(settings.encoder, settings.encoder_revision, device=settings.device)
+    else:
+        chosen = choose_encoder(encoder, settings.encoder_revision, device=settings.device)
+        if chosen.name != settings.encoder:
+            raise InputError(
+                f"{home} holds embeddings of {settings.encoder}, not of {chosen.name}: "
+                "a home keeps its encoder; give another folder with --home"
+            )
+    return replace(settings, source=wanted, encoder=chosen.name, encoder_revision=chosen.revision)
+
+
+def record(home: Path, settings: Settings) -> None:
+    """Write down which source and encoder the home belongs to; once written they change nothing."""
+    _record(
+        home, source=settings.source, encoder=settings.encoder, encoder_revision=settings.encoder_revision
+    )
+
+
+def accept_licence(home: Path) -> None:
+    """Write down that the licence of IMDb's data has been read and accepted."""
+    _record(home, imdb={"accept_licence": True})
+
+
+def _recorded(home: Path) -> dict:
+    import tomllib
+
+    path = settings_path(home)
+    return tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _record(home: Path, **values: object) -> None:
+    """Set keys in ``settings.toml``, keeping the user's comments; the file appears whole or not at all."""
+    import tomlkit
+
+    from imdb_pipeline.store import write_atomically
+
+    path = settings_path(home)
+    document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.is_file() else tomlkit.document()
+    before = document.as_string()
+    for key, value in values.items():
+        if isinstance(value, dict):
+            table = document.setdefault(key, tomlkit.table())
+            table.update(value)
+        else:
+            document[key] = value
+    if document.as_string() != before:
+        home.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, (document.as_string().rstrip("\n") + "\n").encode())

@@ -1,0 +1,171 @@
+"""From the four dumps to movies and documents."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from imdb_pipeline.catalogue.documents import (
+    build_documents,
+    document,
+    last_year,
+    read_documents,
+    with_documents,
+)
+from imdb_pipeline.catalogue.movies import DumpPaths, build_movies
+from imdb_pipeline.errors import InputError, NotPublishedError
+from imdb_pipeline.store import Pool
+from imdb_pipeline_tests.tiny_dumps import NAMES, PRINCIPALS, RATINGS, TITLES, write_dumps
+
+WRITTEN_EXAMPLE = """\
+{
+  "title": "The Lamp \\"at\\" Noon",
+  "genres": [
+    "Drama",
+    "Mystery"
+  ],
+  "is_adult": false,
+  "release_year": 1999,
+  "runtime_minutes": 101,
+  "directors": [
+    "Ann O'Hara"
+  ],
+  "writers": [
+    "Ann O'Hara"
+  ],
+  "producers": [
+    "Per Holm"
+  ],
+  "actors": [
+    "Zoë Ångström",
+    "Ann O'Hara"
+  ],
+  "principals": [
+    {
+      "Mia Sol": "composer"
+    }
+  ]
+}"""
+
+
+def movies_of(folder: Path) -> pl.DataFrame:
+    return build_movies(paths_of(folder))[0]
+
+
+def paths_of(folder: Path) -> DumpPaths:
+    return DumpPaths(
+        folder / "title.basics.tsv.gz",
+        folder / "title.ratings.tsv.gz",
+        folder / "title.principals.tsv.gz",
+        folder / "name.basics.tsv.gz",
+    )
+
+
+def test_a_document_has_the_studys_form_to_the_byte(tmp_path):
+    movie = movies_of(write_dumps(tmp_path)).row(0, named=True)
+    assert document(movie) == WRITTEN_EXAMPLE
+
+
+def test_a_movie_without_credits_or_values_has_empty_lists_and_nulls(tmp_path):
+    movie = movies_of(write_dumps(tmp_path)).row(by_predicate=pl.col("tconst") == "tt0000002", named=True)
+    text = document(movie)
+    assert '"title": "NA"' in text
+    assert '"genres": null' in text
+    assert '"runtime_minutes": null' in text
+    assert '"actors": [],\n  "principals": []\n}' in text
+
+
+def test_movies_are_the_movies_and_tv_movies_with_typed_columns(tmp_path):
+    movies = movies_of(write_dumps(tmp_path))
+    assert movies["tconst"].to_list() == ["tt0000001", "tt0000002", "tt0000004", "tt0000005"]
+    assert movies["is_adult"].to_list() == [False, False, True, False]
+    assert movies["average_rating"].to_list() == [7.4, 5.0, None, 4.9]
+    assert movies["release_year"].dtype == pl.Int32
+
+
+def test_credits_are_in_billing_order_with_ids_and_unknown_people_without_a_name(tmp_path):
+    credits = movies_of(write_dumps(tmp_path))["credits"][0].to_list()
+    assert [(credit["nconst"], credit["category"]) for credit in credits] == [
+        ("nm0000001", "actress"),
+        ("nm0000002", "actor"),
+        ("nm0000003", "director"),
+        ("nm0000003", "writer"),
+        ("nm0000004", "producer"),
+        ("nm0000009", "editor"),
+        ("nm0000005", "composer"),
+    ]
+    assert credits[5]["name"] is None
+
+
+def test_columns_in_another_order_change_nothing(tmp_path):
+    rows = [line.split("\t") for line in RATINGS.splitlines()]
+    turned = "".join("\t".join([votes, tconst, rating]) + "\n" for tconst, rating, votes in rows)
+    plain = movies_of(write_dumps(tmp_path / "a"))
+    assert movies_of(write_dumps(tmp_path / "b", title_ratings=turned)).equals(plain)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "says"),
+    [
+        ("title_ratings", RATINGS.replace("averageRating", "rating"), "column averageRating is missing"),
+        ("title_ratings", RATINGS.replace("numVotes", "numVotes\tmore"), "column 'more' is unknown"),
+        ("title_ratings", RATINGS.replace("7.4", "high"), "row tt0000001: column averageRating is 'high'"),
+        ("title_ratings", RATINGS.replace("\t1234", ""), "row tt0000001: no cell in column numVotes"),
+        ("title_ratings", RATINGS.replace("1234", "1234\t5"), "a row cannot be read"),
+        ("title_basics", TITLES.replace("\t1999\t", "\t199x\t"), "row tt0000001: column startYear is '199x'"),
+        ("title_basics", TITLES.replace("\tDrama,Mystery", ""), "row tt0000001: no cell in column genres"),
+        ("title_principals", PRINCIPALS.replace("\t10\t", "\tten\t"), "column ordering is 'ten'"),
+        ("name_basics", NAMES.replace("\ttt0000001", ""), "row nm0000001: no cell in column knownForTitles"),
+    ],
+)
+def test_a_file_in_another_form_is_refused_by_name(tmp_path, file, text, says):
+    folder = write_dumps(tmp_path, **{file: text})
+    with pytest.raises(InputError) as error:
+        build_movies(paths_of(folder))
+    assert says in str(error.value)
+    assert file.replace("_", ".") + ".tsv.gz" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "check", "says"),
+    [
+        ("title_ratings", RATINGS.replace("7.4", "11.5"), "title_ratings_table", "tt0000001, column average_rating: 11.5"),
+        ("title_ratings", RATINGS.replace("\t7\n", "\t-7\n"), "title_ratings_table", "column num_votes: -7"),
+        ("title_ratings", RATINGS + "tt0000001\t7.0\t99\n", "title_ratings_table", "column tconst: tt0000001"),
+        ("title_basics", TITLES.replace("1999", "9999"), "movies_table", "column release_year: 9999"),
+        ("title_basics", TITLES.replace("tt0000004", "../etc"), "movies_table", "column tconst: ../etc"),
+    ],
+)
+def test_a_value_out_of_range_fails_its_check_with_the_row(tmp_path, file, text, check, says):
+    _, outcomes = build_movies(paths_of(write_dumps(tmp_path, **{file: text})))
+    failed = {outcome.name: outcome for outcome in outcomes if not outcome.passed}
+    assert says in failed[check].message
+    assert failed[check].sample
+
+
+def test_documents_are_for_enough_votes_and_for_the_last_and_coming_years(tmp_path):
+    movies = movies_of(write_dumps(tmp_path))
+    assert last_year(movies, min_votes=30, day_year=2020) == 2001
+    chosen = with_documents(movies, min_votes=30, recent_years=2, day_year=2020)
+    assert chosen["tconst"].to_list() == ["tt0000001", "tt0000002", "tt0000004"]
+    chosen = with_documents(movies, min_votes=1, recent_years=0, day_year=2020)
+    assert chosen["tconst"].to_list() == ["tt0000001", "tt0000002", "tt0000004", "tt0000005"]
+
+
+def test_a_document_is_stored_once_however_often_it_comes(tmp_path):
+    movies, pool = movies_of(write_dumps(tmp_path)), Pool(tmp_path / "pool")
+    first, _ = build_documents(movies.head(2), pool)
+    second, _ = build_documents(movies, pool)
+    third, _ = build_documents(movies, pool)
+    assert second.equals(third)
+    assert second.head(2).equals(first)
+    stored = pl.concat([pl.read_parquet(path) for path in pool.shards()])
+    assert len(stored) == len(movies) == stored["document_hash"].n_unique()
+    assert read_documents(second, pool)["document"][0] == WRITTEN_EXAMPLE
+
+
+def test_a_lost_document_is_noticed(tmp_path):
+    documents, _ = build_documents(movies_of(write_dumps(tmp_path)), Pool(tmp_path / "pool"))
+    with pytest.raises(NotPublishedError, match="4 documents are missing"):
+        read_documents(documents, Pool(tmp_path / "elsewhere"))
