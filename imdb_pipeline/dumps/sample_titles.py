@@ -34,10 +34,10 @@ _TELEVISION = (1.2, 0.4, 0.35, 0.5, 0.25, 0.1, 0.1, 0.1, 0.02, 0.03, 0.03, 0.003
 _ABOUT_DOCUMENTARY, _ABOUT_HORROR, _HINDI = 2, 3, 5  # indices into words.THEMES and words.FLAVOURS
 
 # Rating points for one standard deviation of people's quality, and for one step of a title's tone.
-_DIRECTOR_WORTH, _WRITER_WORTH, _CAST_WORTH, _CREW_WORTH, _TONE_WORTH = 0.6, 0.3, 0.45, 0.12, 0.42
-_TRADITION_WORTH = 0.4  # one standard deviation, of a language's way with a theme
-_NOISE, _NOISE_PER_VOTE = 0.2, 12.0  # variance of a rating around its movie's worth is a + b / votes
-_MEAN_RATING = 6.3
+_DIRECTOR_WORTH, _WRITER_WORTH, _CAST_WORTH, _CREW_WORTH, _TONE_WORTH = 0.56, 0.28, 0.42, 0.12, 0.42
+_TRADITION_WORTH = 0.45  # one standard deviation, of a language's way with a theme
+_NOISE, _NOISE_PER_VOTE = 0.16, 11.0  # variance of a rating around its movie's worth is a + b / votes
+_MEAN_RATING = 6.4
 
 
 def _some(rng: np.random.Generator, n: int, start: np.ndarray | int, count: np.ndarray | int) -> np.ndarray:
@@ -417,7 +417,7 @@ class Titles:
         # Old horror is not worse than other old films.
         genre = np.where(self._theme == _ABOUT_HORROR, genre * np.clip((self._year - 1940) / 50, 0.2, 1.0), genre)
         era = -0.25 * np.clip((self._year - 1998) / 22, -2.0, 1.0)
-        length = 0.6 * np.tanh((self._minutes - 100) / 24) - 0.4 * ~self._minutes_known
+        length = 0.75 * np.tanh((self._minutes - 100) / 24) - 0.4 * ~self._minutes_known
         flavour = np.array([flavour.worth for flavour in words.FLAVOURS])[self._flavour]
         tradition = _TRADITION_WORTH * self._lexicon.traditions[self._flavour, self._theme]
         worth = genre + era + length + flavour + tradition + _TONE_WORTH * self._tone

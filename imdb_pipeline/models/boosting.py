@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from imdb_pipeline.errors import PipelineError
 from imdb_pipeline.models.features import Features
 from imdb_pipeline.models.saved import read_json, read_settings, write_json, write_settings
-from imdb_pipeline.models.scale import on_scale
+from imdb_pipeline.models.scale import mean_squared_error, on_scale
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +85,7 @@ def fit(
     validation_set = train_set.create_valid(features.matrix(validation.inputs.movies), validation.ratings)
     parameters = {
         "objective": "regression",
-        "metric": "l2",
+        "metric": "None",
         "learning_rate": learning_rate,
         "min_data_in_leaf": 20,
         "lambda_l2": 5.0,
@@ -99,6 +99,11 @@ def fit(
         "num_threads": THREADS,
         "verbosity": -1,
     }
+
+    # LightGBM's own metric adds up in as many parts as it has threads, in an order that is not the same every time.
+    def error_of(predictions: np.ndarray, data: lightgbm.Dataset) -> tuple[str, float, bool]:
+        return "mse", mean_squared_error(predictions, validation.ratings), False
+
     curve, best = [], None
     for leaf_count in leaves:
         history: dict[str, Any] = {}
@@ -108,12 +113,13 @@ def fit(
             num_boost_round=max_trees,
             valid_sets=[validation_set],
             valid_names=["validation"],
+            feval=error_of,
             callbacks=[
                 lightgbm.early_stopping(patience, verbose=False),
                 lightgbm.record_evaluation(history),
             ],
         )
-        errors = history["validation"]["l2"]
+        errors = history["validation"]["mse"]
         curve += [
             {"leaves": leaf_count, "trees": count, "validation_mse": errors[count - 1]}
             for count in range(1, len(errors) + 1)

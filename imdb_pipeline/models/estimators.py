@@ -41,4 +41,5 @@ def support_vector_regressor(library: str, *, kernel: str, c: float, epsilon: fl
         )
     from sklearn.svm import SVR
 
-    return SVR(kernel=kernel, C=c, epsilon=epsilon, gamma=gamma, tol=1e-3, cache_size=1024, max_iter=-1, shrinking=True)
+    # scikit-learn annotates gamma as a string, and takes a number.
+    return SVR(kernel=kernel, C=c, epsilon=epsilon, gamma=gamma, tol=1e-3, cache_size=1024)  # pyright: ignore[reportArgumentType]

@@ -73,7 +73,7 @@ def write_arrays(folder: Path, arrays: dict[str, np.ndarray]) -> None:
     from safetensors.numpy import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / ARRAYS_FILE)
+    save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, folder / ARRAYS_FILE)
 
 
 def read_arrays(folder: Path, dimensions: dict[str, int]) -> dict[str, np.ndarray]:

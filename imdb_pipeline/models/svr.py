@@ -32,7 +32,7 @@ SEARCH_ROWS = 6_000
 
 COMPONENTS = 2_000
 GAMMAS = (1.0, 2.0, 4.0, 8.0)
-CS = (0.25, 0.5, 1.0, 2.0)
+CS = (0.5, 1.0, 2.0)
 EPSILONS = (0.25, 0.5, 0.8)
 ALPHAS = (0.1, 0.3, 1.0, 3.0)
 BLOCK_ROWS = 8_192
