@@ -293,12 +293,12 @@ class _progress(logging.Handler):
 
 
 def _show_results(folder: Path) -> None:
-    import polars as pl
-
     from imdb_pipeline import api
     from imdb_pipeline.store import Store
 
-    _show_leaderboard(folder, api.leaderboard(folder))
+    rows = api.leaderboard(folder)
+    if rows:
+        _show_leaderboard(folder, rows)
     embedded = api.load_map(folder).select("tconst")
     movies = api.load_movies(folder).join(embedded, on="tconst", how="semi")
     known = movies.sort("num_votes", "tconst", descending=[True, False], nulls_last=True).row(0, named=True)
@@ -307,12 +307,8 @@ def _show_results(folder: Path) -> None:
         print(f"  {row['cosine']:.3f}  {row['title']} ({row['release_year'] or 'no year'})")
     released = Store(folder / "store").released("report")
     print(f"\nreport: {released.file('report.html')}")
-    reason = api.too_few_movies(folder)
-    if reason:
-        print(reason)
-    unseen = api.load_predictions(folder).filter(pl.col("split").is_null())
-    if len(unseen):
-        print(f"predictions: {released.day}, {len(unseen):,} of them of movies that no predictor has seen")
+    if not rows:
+        print(api.too_few_movies(folder))
 
 
 def _show_leaderboard(folder: Path, rows: list[dict[str, Any]]) -> None:

@@ -97,31 +97,47 @@ def fingerprint(settings: Settings, dump: Dump) -> dict[str, Any]:
     return {"sha256": sha256(_in_folder(settings, dump))}
 
 
-def source_day(settings: Settings) -> str | None:
-    """Return the day (UTC) that the source's files are dated, or None where they bear no date.
+@dataclass(frozen=True)
+class RemoteSnapshot:
+    """The four files that an address holds: their day (UTC, by Last-Modified), and by asset what identifies them."""
+
+    day: str
+    files: dict[str, dict[str, Any]]
+
+
+def remote_snapshot(settings: Settings) -> RemoteSnapshot | None:
+    """Ask an address what it holds; None where the source is a folder or the sample, whose files bear no date.
 
     Raises
     ------
     InputError
-        The four files are of two days.
+        It does not hold a file, or the four are of different days.
     """
     url = base_url(settings)
     if url is None:
         return None
-    days = {dump.file: download.head(url + dump.file).day for dump in DUMPS}
-    if len(set(days.values())) > 1:
-        listed = ", ".join(f"{file} of {day}" for file, day in days.items())
+    remote = {dump: download.head(url + dump.file) for dump in DUMPS}
+    days = {file.day for file in remote.values()}
+    if len(days) > 1:
+        listed = ", ".join(f"{dump.file} of {file.day}" for dump, file in remote.items())
         raise InputError(f"{url}: the files are of different days ({listed}); try again when all four are there")
-    return next(iter(days.values()))
+    return RemoteSnapshot(days.pop(), {dump.asset: file.identity() for dump, file in remote.items()})
 
 
-def fetch_dump(settings: Settings, dump: Dump, *, home: Path, day: str, folder: Path) -> FetchedDump:
+def fetch_dump(
+    settings: Settings, dump: Dump, *, home: Path, day: str, folder: Path, expected: dict[str, Any]
+) -> FetchedDump:
     """Bring a dump into ``folder`` and verify it: a whole gzip file, the right columns, at least one row.
+
+    Parameters
+    ----------
+    expected
+        What ``fingerprint`` said of it.
 
     Raises
     ------
     InputError
-        The source does not hold it for that day, or it is damaged.
+        The source does not hold it for that day, it is damaged, or it has changed since ``expected``.
     """
     path = folder / dump.file
     url = base_url(settings)
@@ -130,13 +146,17 @@ def fetch_dump(settings: Settings, dump: Dump, *, home: Path, day: str, folder: 
         response = download.get(url + dump.file, path)
         if response.day != day:
             raise InputError(f"{url}{dump.file} is of {response.day}, not of {day}; only the current day can be fetched")
-        origin = {"url": url + dump.file, **response.identity()}
         shown = f"{url}{dump.file}"
+        origin = {"url": shown, **response.identity()}
+        changed = response.identity() != expected
     else:
         source = _in_folder(_with_sample(settings, home), dump)
         shutil.copyfile(source, path)
-        origin = {"path": str(source)}
         shown = str(source)
+        origin = {"path": shown}
+        changed = settings.source != "sample" and sha256(path) != expected["sha256"]
+    if changed:
+        raise InputError(f"{shown}: changed while it was fetched; run again")
     rows, unpacked = verify(path, dump, shown=shown)
     return FetchedDump(path, rows, unpacked, origin)
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from imdb_pipeline.models.examples import Examples, Inputs
 
-NEIGHBOURS = (5, 10, 20, 40, 80, 160)
-SHARPNESSES = (0.0, 10.0, 20.0, 40.0)
+NEIGHBOURS = (5, 10, 20, 40, 80, 160, 320)
+SHARPNESSES = (0.0, 10.0, 20.0, 40.0, 80.0)
 CELLS_AT_ONCE = 2**26
 """Cosines held at a time: 256 MB in float32."""
 

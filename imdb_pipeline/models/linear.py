@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ORDINARY = 1e-8
 """The penalty that stands for none: enough to keep the equations solvable with more dimensions than movies."""
 
-ALPHAS = (ORDINARY, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+ALPHAS = (ORDINARY, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 BLOCK_ROWS = 65_536
 
 

@@ -4,8 +4,7 @@ from datetime import UTC, date, datetime
 
 import dagster as dg
 
-from imdb_pipeline.dumps.source import base_url, fingerprint, needs_licence, source_day
-from imdb_pipeline.dumps.tables import DUMPS
+from imdb_pipeline.dumps.source import needs_licence, remote_snapshot
 from imdb_pipeline.errors import PipelineError
 from imdb_pipeline.orchestration.assets.results import TRAINED
 from imdb_pipeline.orchestration.publishing import ASSETS, REUSE_TAG
@@ -41,26 +40,24 @@ def request_refresh(home: Home) -> dg.RunRequest | dg.SkipReason:
     """
     try:
         settings = home.settings()
-        if base_url(settings) is None:
-            return dg.SkipReason(f"the source {settings.source} is not watched: only an address changes by itself")
         if needs_licence(settings):
             return dg.SkipReason("the licence of IMDb's data has not been acknowledged: `imdb-pipeline run` asks for it")
-        day = source_day(settings)
-        files = {dump.asset: fingerprint(settings, dump) for dump in DUMPS}
+        snapshot = remote_snapshot(settings)
     except PipelineError as error:
         return dg.SkipReason(str(error))
-    if day is None:
-        return dg.SkipReason("the source bears no date")
-    held = {asset: home.store.latest(asset, day) for asset in files}
-    current = home.store.current()
+    if snapshot is None:
+        return dg.SkipReason(f"the source {settings.source} is not watched: only an address changes by itself")
+    held = {asset: home.store.latest(asset, snapshot.day) for asset in snapshot.files}
     same = all(
-        revision is not None and revision.manifest["settings"]["source"] == files[asset] for asset, revision in held.items()
+        revision is not None and revision.manifest["settings"]["source"] == snapshot.files[asset]
+        for asset, revision in held.items()
     )
-    if same and current is not None and current["day"] >= day:
-        return dg.SkipReason(f"the files of {day} are held already")
-    etags = "-".join(str(files[dump.asset]["etag"] or files[dump.asset]["last_modified"]) for dump in DUMPS)
+    current = home.store.current()
+    if same and current is not None and current["day"] >= snapshot.day:
+        return dg.SkipReason(f"the files of {snapshot.day} are held already")
+    files = "-".join(str(file["etag"] or file["last_modified"]) for file in snapshot.files.values())
     job = "daily" if home.store.days("champion") else "everything"
-    return dg.RunRequest(run_key=f"{day}:{etags}", partition_key=day, tags=_TAGS, job_name=job)
+    return dg.RunRequest(run_key=f"{snapshot.day}:{files}", partition_key=snapshot.day, tags=_TAGS, job_name=job)
 
 
 @dg.sensor(
@@ -80,11 +77,11 @@ def new_dumps(context: dg.SensorEvaluationContext, home: Home):
 )
 def late_refresh(context: dg.ScheduleEvaluationContext, home: Home):
     outcome = request_refresh(home)
-    if isinstance(outcome, dg.RunRequest) and outcome.job_name != "daily":
+    if isinstance(outcome, dg.SkipReason):
+        return outcome
+    if outcome.job_name != daily.name:
         return dg.SkipReason("there is no champion yet; the first run is `everything`, by the sensor or `imdb-pipeline run`")
-    if isinstance(outcome, dg.RunRequest):
-        return outcome.with_replaced_attrs(job_name=None)
-    return outcome
+    return dg.RunRequest(run_key=outcome.run_key, partition_key=outcome.partition_key, tags=outcome.tags)
 
 
 @dg.schedule(

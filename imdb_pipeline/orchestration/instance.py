@@ -10,6 +10,8 @@ from imdb_pipeline.store import write_atomically
 DAGSTER_YAML = """\
 telemetry:
   enabled: false
+nux:
+  enabled: false
 python_logs:
   python_log_level: INFO
   managed_python_loggers:

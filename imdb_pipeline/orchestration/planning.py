@@ -41,6 +41,6 @@ def plan(request: Request, *, assets: list[str] | None = None, force: bool = Fal
             result.todo.append(name)
             continue
         revision = request.store.latest(name, request.day)
-        key = stage.key(request, stage.resolve_inputs(request))
+        key = stage.key(stage.settings(request), stage.resolve_inputs(request))
         (result.held if revision is not None and revision.key == key else result.todo).append(name)
     return result

@@ -46,9 +46,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Work(Request):
-    """A request with its inputs, and the folder to write the result into."""
+    """A request with its inputs, the settings that are part of its key, and the folder to write the result into."""
 
     inputs: Mapping[str, Revision]
+    values: Mapping[str, Any]
     folder: Path
 
     def file(self, asset: str, name: str) -> Path:
@@ -100,9 +101,10 @@ class Stage:
         """
         return {name: self._resolve(request, name) for name in self.inputs}
 
-    def key(self, request: Request, inputs: Mapping[str, Revision]) -> str:
+    def key(self, settings: Mapping[str, Any], inputs: Mapping[str, Revision]) -> str:
+        """Return the key of its result: from what ``settings`` gave for the request, and the inputs."""
         hashes = {name: revision.data_hash for name, revision in inputs.items()}
-        return step_key(self.asset, self.code_version, hashes, self.settings(request))
+        return step_key(self.asset, self.code_version, hashes, settings)
 
     def _resolve(self, request: Request, name: str) -> Revision:
         revision = request.store.at_or_before(name, request.day) if name in self.earlier else None
@@ -180,7 +182,8 @@ def _materialize(
         settings = home.settings()
         request = Request(home.folder, settings, home.store, context.partition_key, accelerator.choose(settings))
         inputs = stage.resolve_inputs(request)
-        key = stage.key(request, inputs)
+        values = stage.settings(request)
+        key = stage.key(values, inputs)
         held = home.store.find(stage.asset, key) if context.run.tags.get(REUSE_TAG) == "yes" else None
         if held is not None:
             revision = held if held.day == request.day else home.store.adopt(held, request.day, inputs)
@@ -192,7 +195,7 @@ def _materialize(
         started = time.monotonic()
         log.info("%s: started", stage.asset, extra={"step": "started"})
         with home.store.stage(stage.asset) as folder:
-            work = Work(request.home, settings, home.store, request.day, request.compute, inputs, folder)
+            work = Work(request.home, settings, home.store, request.day, request.compute, inputs, values, folder)
             made = stage.build(work)
             yield from _check_results(stage, made.outcomes)
             require(made.outcomes)
@@ -204,7 +207,7 @@ def _materialize(
                 key=key,
                 code_version=stage.code_version,
                 inputs=inputs,
-                settings=stage.settings(request),
+                settings=values,
                 rows=made.rows,
                 info={
                     "seconds": seconds,

@@ -8,7 +8,7 @@ import dagster as dg
 
 from imdb_pipeline.compute import choose_compute
 from imdb_pipeline.definitions import defs
-from imdb_pipeline.dumps.source import source_day
+from imdb_pipeline.dumps.source import remote_snapshot
 from imdb_pipeline.errors import GateError, InputError
 from imdb_pipeline.orchestration.assets.results import TRAINED
 from imdb_pipeline.orchestration.instance import open_instance
@@ -38,7 +38,8 @@ def choose_day(settings: Settings, store: Store, day: str | None) -> str:
     InputError
         No day of the calendar, outside the partitions, or not what the source holds now.
     """
-    current = source_day(settings)
+    snapshot = remote_snapshot(settings)
+    current = snapshot.day if snapshot else None
     chosen = day or current or f"{datetime.now(UTC):%Y-%m-%d}"
     if not DAYS.has_partition_key(chosen):
         raise InputError(f"day {chosen}: give YYYY-MM-DD, from {FIRST_DAY} to today (UTC)")

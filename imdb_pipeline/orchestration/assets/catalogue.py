@@ -1,6 +1,9 @@
 """Group ``catalogue``: one row per movie, and its document."""
 
+import dagster as dg
+
 from imdb_pipeline.dumps.tables import BASICS, NAMES, PRINCIPALS, RATINGS, Dump
+from imdb_pipeline.errors import InputError
 from imdb_pipeline.orchestration.publishing import Made, Request, Work, published_asset, table
 
 PREVIEW_ROWS = 8
@@ -68,19 +71,19 @@ def movie_documents(work: Work) -> Made:
     from imdb_pipeline.catalogue.documents import build_documents, document, with_documents
 
     movies_frame = pl.read_parquet(work.file("movies", "movies.parquet"))
-    chosen = with_documents(movies_frame, **_document_settings(work))
+    chosen = with_documents(movies_frame, **work.values)
+    if chosen.is_empty():
+        raise InputError(
+            f"none of the {len(movies_frame)} movies has {work.values['min_votes']} votes or is recent: there is nothing to "
+            "embed; give another source, or lower [catalogue] min_votes in settings.toml"
+        )
     pool = work.store.pool("documents")
     documents, outcomes = build_documents(chosen, pool)
     documents.write_parquet(work.folder / "documents.parquet", compression="zstd")
-    example = f"```json\n{document(chosen.row(0, named=True))}\n```" if len(chosen) else "no movie has a document"
+    example = f"```json\n{document(chosen.row(0, named=True))}\n```"
     return Made(
         rows=len(documents),
         outcomes=outcomes,
-        metadata={"first document": _markdown(example), "movies without a document": len(movies_frame) - len(chosen)},
+        metadata={"first document": dg.MetadataValue.md(example), "movies without a document": len(movies_frame) - len(chosen)},
     )
 
-
-def _markdown(text: str):
-    import dagster as dg
-
-    return dg.MetadataValue.md(text)

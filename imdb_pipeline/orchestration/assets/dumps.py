@@ -25,7 +25,9 @@ def _dump_asset(dump: Dump) -> dg.AssetsDefinition:
         checks={"whole_gzip": "The file unpacks to its end, has IMDb's columns, and holds rows."},
     )
     def dump_asset(work: Work) -> Made:
-        fetched = fetch_dump(work.settings, dump, home=work.home, day=work.day, folder=work.folder)
+        fetched = fetch_dump(
+            work.settings, dump, home=work.home, day=work.day, folder=work.folder, expected=work.values["source"]
+        )
         message = f"{dump.file}: {fetched.rows:,} rows, {fetched.unpacked_bytes:,} bytes unpacked"
         return Made(
             rows=fetched.rows,

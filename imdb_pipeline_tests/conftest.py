@@ -1,0 +1,34 @@
+"""What every test shares: no model hub, and one small home that holds a whole run of the sample."""
+
+import os
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.pop("IMDB_PIPELINE_HOME", None)
+os.environ.pop("IMDB_PIPELINE_ACCEPT_LICENCE", None)
+
+DAY = "2026-03-04"
+MOVIES = 330
+
+
+@pytest.fixture(scope="session")
+def held_home(tmp_path_factory):
+    """A home with every asset of one day of a small sample; read it, do not run in it."""
+    from imdb_pipeline_tests.commands import run_command
+
+    home = tmp_path_factory.mktemp("held") / "home"
+    home.mkdir()
+    (home / "settings.toml").write_text(f"[sample]\nmovies = {MOVIES}  # small, for the tests\n")
+    result = run_command("run", "--home", home, "--day", DAY)
+    assert result.status == 0, result.err
+    (home.parent / "first_run.txt").write_text(result.out)
+    return home
+
+
+@pytest.fixture
+def home(held_home, tmp_path):
+    """A copy of it to run in."""
+    import shutil
+
+    return shutil.copytree(held_home, tmp_path / "home")

