@@ -58,7 +58,9 @@ def project(
         )
         fitted = model.fit_transform(embeddings, knn_graph=(rows, distances))
         return Projection(np.asarray(fitted, dtype=np.float32), "cuML UMAP")
-    from umap import UMAP
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ImportWarning)  # the part that wants TensorFlow is not used
+        from umap import UMAP
 
     model = UMAP(
         n_components=2,

@@ -71,17 +71,14 @@ class FitResult:
     metrics: dict[str, dict[str, Any]]
     predictions: pl.DataFrame
     fit_seconds: float
-    device: str
 
     def summary(self) -> dict[str, Any]:
-        """Return what ``leaderboard_rows`` takes, as JSON values."""
+        """Return what ``leaderboard_rows`` takes, as JSON values; no timing, so equal fits give equal bytes."""
         return {
             "model": self.name,
             "settings": self.model.settings,
             "n_train": self.n_train,
             "metrics": self.metrics,
-            "fit_seconds": self.fit_seconds,
-            "device": self.device,
         }
 
 
@@ -128,7 +125,7 @@ def fit_predictor(
                 pl.Series("prediction", predicted, dtype=pl.Float64),
             )
         )
-    return FitResult(name, model, len(train), metrics, pl.concat(frames), fit_seconds, device)
+    return FitResult(name, model, len(train), metrics, pl.concat(frames), fit_seconds)
 
 
 def load_predictor(name: str, folder: Path, *, device: str = "cpu") -> Model:

@@ -11,15 +11,14 @@ def leaderboard_rows(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
     Parameters
     ----------
     results
-        As from ``FitResult.summary()``: ``model``, ``settings``, ``n_train``, ``fit_seconds``, ``device`` and
-        ``metrics``, which holds what ``evaluate`` returned for ``validation`` and ``test``.
+        As from ``FitResult.summary()``: ``model``, ``settings``, ``n_train`` and ``metrics``, which holds what
+        ``evaluate`` returned for ``validation`` and ``test``.
 
     Returns
     -------
     list of dict
         ``model``, ``method``, ``n_train``, ``n_validation``, ``n_test``, ``validation_mse``, ``validation_r2``,
-        ``beats_mean`` (on validation), ``test_mse``, ``test_mae``, ``r2``, ``r2_low``, ``r2_high`` (on test),
-        ``fit_seconds``, ``device``.
+        ``beats_mean`` (on validation), ``test_mse``, ``test_mae``, ``r2``, ``r2_low``, ``r2_high`` (on test).
     """
     rows = []
     for result in results:
@@ -39,8 +38,6 @@ def leaderboard_rows(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "r2": test["r2"],
                 "r2_low": test["r2_low"],
                 "r2_high": test["r2_high"],
-                "fit_seconds": result.get("fit_seconds"),
-                "device": result.get("device"),
             }
         )
     return sorted(rows, key=lambda row: (row["validation_mse"], row["model"]))

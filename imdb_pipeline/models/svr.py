@@ -24,11 +24,9 @@ if TYPE_CHECKING:
 
     from imdb_pipeline.models.examples import Examples, Inputs
 
-EXACT_ROWS = 25_000
-"""Training rows up to which the exact regression is fitted on a CPU: half a minute at 21,000 x 384 on two cores."""
-
-SEARCH_ROWS = 10_000
-"""Training rows on which the settings are searched: 6,000 of 21,000 led to a worse choice. The kernel takes 0.8 GB."""
+EXACT_ROWS = 10_000
+"""Training rows up to which the exact regression is fitted on a CPU: its time grows with their square, and its kernel
+takes 0.8 GB here."""
 
 COMPONENTS = 2_000
 GAMMAS = (1.0, 2.0, 4.0, 8.0)
@@ -93,49 +91,44 @@ def fit(
     cs: tuple[float, ...] = CS,
     epsilons: tuple[float, ...] = EPSILONS,
     exact_rows: int = EXACT_ROWS,
-    search_rows: int = SEARCH_ROWS,
     components: int = COMPONENTS,
 ) -> SvrModel:
-    """Search gamma, C and epsilon on up to ``search_rows`` movies, choose on validation, and fit on all.
+    """Search the settings, choose them on validation, and fit on all training movies.
 
     The target is the rating itself, so C and epsilon are in rating points, as in the study. Above ``exact_rows``, where
     scikit-learn does the fitting, the kernel is approximated by ``components`` landmarks (Williams and Seeger 2001,
-    Using the Nystroem Method to Speed Up Kernel Machines) and the loss is squared, with a penalty chosen on
-    validation: there only gamma is taken from the search.
+    Using the Nystroem Method to Speed Up Kernel Machines) and the loss is squared, with a penalty. cuML searches on
+    ``exact_rows`` movies and fits all exactly.
     """
     import numpy as np
 
     library = library_for(device)
     generator = np.random.default_rng(seed)
-    curve = _search(
-        train, validation, library, device, generator.permutation(len(train))[:search_rows], gammas, cs, epsilons
-    )
-    best = min(curve, key=lambda row: row["validation_mse"])
-    settings = {
-        "library": library,
-        "gamma": best["gamma"],
-        "gammas_tried": list(gammas),
-        "cs_tried": list(cs),
-        "epsilons_tried": list(epsilons),
-        "search_rows": min(len(train), search_rows),
-        "chosen_on": "validation",
-    }
+    settings: dict[str, Any] = {"library": library, "gammas_tried": list(gammas), "chosen_on": "validation"}
     if library == "scikit-learn" and len(train) > exact_rows:
-        landmarks = generator.permutation(len(train))[:components]
-        vectors = train.inputs.embeddings[landmarks]
-        coefficients, intercept, rows = _fit_nystroem(train, validation, vectors, best["gamma"], device)
-        curve = curve + rows
-        alpha = min(rows, key=lambda row: row["validation_mse"])["alpha"]
-        settings |= {"method": f"Nystroem ({len(vectors)} components) + ridge regression", "alpha": alpha}
-    else:
-        logger.info("svr: fitting %d movies exactly with %s", len(train), library)
-        regressor = support_vector_regressor(
-            library, kernel="rbf", c=best["C"], epsilon=best["epsilon"], gamma=best["gamma"]
-        )
-        regressor.fit(train.inputs.embeddings, train.ratings)
-        vectors, coefficients, intercept = _support(regressor, train.inputs.embeddings)
-        settings |= {"method": "exact RBF SVR", "C": best["C"], "epsilon": best["epsilon"]}
-        settings |= {"support_vectors": len(vectors)}
+        landmarks = train.inputs.embeddings[generator.permutation(len(train))[:components]]
+        logger.info("svr: %d movies, so the kernel is approximated by %d landmarks", len(train), len(landmarks))
+        fits = []
+        for number, gamma in enumerate(gammas, start=1):
+            fits.append(_fit_nystroem(train, validation, landmarks, gamma, device))
+            logger.info("svr: %d of %d kernels tried", number, len(gammas))
+        coefficients, intercept, best, _ = min(fits, key=lambda fit: fit[2]["validation_mse"])
+        curve = [row for fit in fits for row in fit[3]]
+        settings |= {"method": f"Nystroem ({len(landmarks)} components) + ridge regression"}
+        settings |= {"gamma": best["gamma"], "alpha": best["alpha"]}
+        return SvrModel(landmarks, coefficients, intercept, settings, curve, device)
+    rows = generator.permutation(len(train))[:exact_rows]
+    curve = _search(train, validation, library, device, rows, gammas, cs, epsilons)
+    best = min(curve, key=lambda row: row["validation_mse"])
+    logger.info("svr: fitting %d movies exactly with %s", len(train), library)
+    regressor = support_vector_regressor(
+        library, kernel="rbf", c=best["C"], epsilon=best["epsilon"], gamma=best["gamma"]
+    )
+    regressor.fit(train.inputs.embeddings, train.ratings)
+    vectors, coefficients, intercept = _support(regressor, train.inputs.embeddings)
+    settings |= {"method": "exact RBF SVR", "search_rows": len(rows), "support_vectors": len(vectors)}
+    settings |= {"cs_tried": list(cs), "epsilons_tried": list(epsilons)}
+    settings |= {"gamma": best["gamma"], "C": best["C"], "epsilon": best["epsilon"]}
     return SvrModel(vectors, coefficients, intercept, settings, curve, device)
 
 
@@ -177,8 +170,8 @@ def _search(
 
 def _fit_nystroem(
     train: Examples, validation: Examples, landmarks: np.ndarray, gamma: float, device: str
-) -> tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]:
-    """Fit ridge regression on Nystroem's features; return coefficients of the landmarks, intercept, and the curve."""
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any], list[dict[str, Any]]]:
+    """Fit ridge regression on Nystroem's features; return coefficients of the landmarks, intercept, best row, all rows."""
     import numpy as np
     import torch
 
@@ -198,16 +191,14 @@ def _fit_nystroem(
     projected = weights_basis.T @ moment
     held = _kernel(tensor_of(validation.inputs.embeddings, device), points, gamma).double()
 
-    curve, best = [], None
+    fits = []
     for alpha in ALPHAS:
         weights = weights_basis @ (projected / (weights_values.clamp(min=0) + alpha))
         coefficients = whiten.double() @ weights
         error = mean_squared_error((held @ coefficients).cpu().numpy() + mean, validation.ratings)
-        curve.append({"gamma": gamma, "alpha": alpha, "validation_mse": error})
-        if best is None or error < best[0]:
-            best = (error, coefficients.cpu().numpy())
-    assert best is not None
-    return best[1], np.array([mean]), curve
+        fits.append(({"gamma": gamma, "alpha": alpha, "validation_mse": error}, coefficients.cpu().numpy()))
+    best, coefficients = min(fits, key=lambda fit: fit[0]["validation_mse"])
+    return coefficients, np.array([mean]), best, [row for row, _ in fits]
 
 
 def _solution(regressor: Any) -> tuple[np.ndarray, np.ndarray, float]:

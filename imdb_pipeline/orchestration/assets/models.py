@@ -83,14 +83,7 @@ def _fit(work: Work, name: str) -> Made:
     fitted = fit_predictor(name, **parts, seed=work.compute.seed, device=work.compute.device)
     fitted.model.save(work.folder)
     fitted.predictions.write_parquet(work.folder / "predictions.parquet")
-    result = {
-        "model": name,
-        "settings": fitted.model.settings,
-        "curve": fitted.model.curve,
-        "n_train": len(parts["train"]),
-        "metrics": fitted.metrics,
-    }
-    (work.folder / "metrics.json").write_text(json.dumps(result, indent=2))
+    (work.folder / "metrics.json").write_text(json.dumps(fitted.summary(), indent=2))
     validation, test = fitted.metrics["validation"], fitted.metrics["test"]
     outcome = Outcome(
         "beats_the_mean",

@@ -63,6 +63,7 @@ def rating_predictions(work: Work) -> Made:
     kinds={"html"},
     inputs=("movies", "movie_documents", "movie_neighbours", "movie_map", *TRAINED, "rating_predictions"),
     earlier=TRAINED,
+    settings=lambda request: {"day": request.day},
 )
 def report(work: Work) -> Made:
     """One HTML file, opened from disk with no network: the catalogue, the map, the leaderboard, the predictions, and how all
@@ -79,6 +80,7 @@ def report(work: Work) -> Made:
     kinds={"json"},
     inputs=tuple(STAGES),
     earlier=TRAINED,
+    settings=lambda request: {"day": request.day},
 )
 def release(work: Work) -> Made:
     """Moves `CURRENT` to one consistent revision of every asset: what the command line, the API and the pages read. Never
