@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from imdb_pipeline.errors import InputError, PipelineError
+from imdb_pipeline.errors import PipelineError
 from imdb_pipeline.settings import home_path
 
 if TYPE_CHECKING:
@@ -33,11 +33,15 @@ HomeOption = Annotated[
 ]
 SourceOption = Annotated[
     str | None,
-    typer.Option("--source", metavar="sample|imdb|DIR|URL", help="Where the dumps come from; recorded by the first run"),
+    typer.Option(
+        "--source", metavar="sample|imdb|DIR|URL", help="Where the dumps come from; recorded by the first run"
+    ),
 ]
 DayOption = Annotated[
     str | None,
-    typer.Option("--day", metavar="YYYY-MM-DD", help="The day [default: the date of the source's files, else today, UTC]"),
+    typer.Option(
+        "--day", metavar="YYYY-MM-DD", help="The day [default: the date of the source's files, else today, UTC]"
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value and nothing else")]
 

@@ -10,7 +10,7 @@ from imdb_pipeline.orchestration.resources import Accelerator, Home
 __all__ = ["assets", "defs"]
 
 MAX_CONCURRENT = 2
-"""Steps at once in a run from the UI. Each may hold a copy of the catalogue; GPU steps wait for one another in their pool."""
+"""Steps at once in a run from the UI: each may hold a copy of the catalogue."""
 
 defs = dg.Definitions(
     assets=ASSETS,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -23,9 +23,9 @@ _STRICT = ConfigDict(extra="forbid")
 class SampleSettings:
     """The synthetic catalogue that the source ``sample`` writes."""
 
-    movies: int = Field(3000, ge=20)
+    movies: Annotated[int, Field(ge=20)] = 3000
     """movies with enough votes to learn from"""
-    seed: int = Field(0, ge=0)
+    seed: Annotated[int, Field(ge=0)] = 0
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -42,9 +42,9 @@ class ImdbSettings:
 class CatalogueSettings:
     """Which movies are learnt from, and which are embedded and predicted besides."""
 
-    min_votes: int = Field(30, ge=1)
+    min_votes: Annotated[int, Field(ge=1)] = 30
     """votes from which a movie's rating is learnt from"""
-    recent_years: int = Field(2, ge=0)
+    recent_years: Annotated[int, Field(ge=0)] = 2
     """the last years whose movies are embedded and predicted whatever their votes, beside the coming ones"""
 
 
@@ -52,9 +52,9 @@ class CatalogueSettings:
 class TrainingSettings:
     """How the predictors are trained."""
 
-    every_days: int = Field(7, ge=1)
+    every_days: Annotated[int, Field(ge=1)] = 7
     """the training schedule starts a run when the newest champion is this old"""
-    seed: int = Field(0, ge=0)
+    seed: Annotated[int, Field(ge=0)] = 0
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -118,7 +118,7 @@ def normal_source(source: str) -> str:
         return source
     if source.startswith(("http://", "https://")):
         return source if source.endswith("/") else source + "/"
-    folder = Path(source).expanduser().absolute()
+    folder = Path(source).expanduser().resolve()
     if not folder.is_dir():
         raise InputError(
             f"source {source}: no such folder; give `sample`, `imdb`, an http(s) address, "
@@ -172,9 +172,7 @@ def settle(home: Path, *, source: str | None = None, encoder: str | None = None,
 
 def record(home: Path, settings: Settings) -> None:
     """Write down which source and encoder the home belongs to; once written they change nothing."""
-    _record(
-        home, source=settings.source, encoder=settings.encoder, encoder_revision=settings.encoder_revision
-    )
+    _record(home, source=settings.source, encoder=settings.encoder, encoder_revision=settings.encoder_revision)
 
 
 def accept_licence(home: Path) -> None:

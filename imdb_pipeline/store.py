@@ -1,7 +1,7 @@
 """Publishing: the only place that puts bytes in their final path.
 
-The unit is an asset of a day: ``ASSET/DAY/REVISION/`` with its files and a manifest, and ``ASSET/DAY/LATEST`` that names
-the newest revision. A stage writes into a staging folder on the same file system; publishing syncs it, writes the
+The unit is an asset of a day: ``ASSET/DAY/REVISION/`` with its files and a manifest, and ``ASSET/DAY/LATEST`` that
+names the newest revision. A stage writes into a staging folder on the same file system; publishing syncs it, writes the
 manifest, renames the folder and moves the pointer, so a reader sees the old revision or the new one. ``CURRENT`` names
 one consistent revision of every asset: what readers outside the pipeline use.
 """
@@ -124,7 +124,9 @@ class Store:
         folder = self.root / _checked(asset, _NAME)
         if not folder.is_dir():
             return []
-        return sorted(path.name for path in folder.iterdir() if _DAY.fullmatch(path.name) and (path / "LATEST").is_file())
+        return sorted(
+            path.name for path in folder.iterdir() if _DAY.fullmatch(path.name) and (path / "LATEST").is_file()
+        )
 
     def assets(self) -> list[str]:
         """Return the names of the assets that have been published, in order."""

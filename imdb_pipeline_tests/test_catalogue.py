@@ -130,7 +130,12 @@ def test_a_file_in_another_form_is_refused_by_name(tmp_path, file, text, says):
 @pytest.mark.parametrize(
     ("file", "text", "check", "says"),
     [
-        ("title_ratings", RATINGS.replace("7.4", "11.5"), "title_ratings_table", "tt0000001, column average_rating: 11.5"),
+        (
+            "title_ratings",
+            RATINGS.replace("7.4", "11.5"),
+            "title_ratings_table",
+            "tt0000001, column average_rating: 11.5",
+        ),
         ("title_ratings", RATINGS.replace("\t7\n", "\t-7\n"), "title_ratings_table", "column num_votes: -7"),
         ("title_ratings", RATINGS + "tt0000001\t7.0\t99\n", "title_ratings_table", "column tconst: tt0000001"),
         ("title_basics", TITLES.replace("1999", "9999"), "movies_table", "column release_year: 9999"),

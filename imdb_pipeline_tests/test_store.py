@@ -29,15 +29,22 @@ def test_the_pointer_names_the_newest_revision_and_the_old_one_stays(tmp_path):
 
 def test_equal_bytes_have_an_equal_data_hash(tmp_path):
     store = Store(tmp_path)
-    assert publish(store, text="a").data_hash == publish(store, text="a").data_hash != publish(store, text="b").data_hash
+    assert (
+        publish(store, text="a").data_hash == publish(store, text="a").data_hash != publish(store, text="b").data_hash
+    )
 
 
 def test_a_step_that_fails_leaves_the_old_revision_and_no_staging(tmp_path):
     store = Store(tmp_path)
     good = publish(store)
-    with pytest.raises(RuntimeError), store.stage("movies") as folder:
-        (folder / "data.txt").write_text("half")
-        raise RuntimeError
+
+    def die():
+        with store.stage("movies") as folder:
+            (folder / "data.txt").write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        die()
     assert store.get("movies", DAY).id == good.id
     assert list((tmp_path / ".staging").iterdir()) == []
 
@@ -83,7 +90,9 @@ def test_the_newest_day_at_or_before_is_found(tmp_path):
     assert store.at_or_before("movies", "2026-01-05") == later
 
 
-@pytest.mark.parametrize(("asset", "day"), [("../movies", DAY), ("movies", "../x"), ("Movies", DAY), ("movies", "today")])
+@pytest.mark.parametrize(
+    ("asset", "day"), [("../movies", DAY), ("movies", "../x"), ("Movies", DAY), ("movies", "today")]
+)
 def test_names_never_become_other_paths(tmp_path, asset, day):
     with pytest.raises(InputError):
         Store(tmp_path).latest(asset, day)

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
     from imdb_pipeline.store import Pool
 
-_LISTED = {"director": "directors", "writer": "writers", "producer": "producers", "actor": "actors", "actress": "actors"}
+_LISTED = {
+    "director": "directors",
+    "writer": "writers",
+    "producer": "producers",
+    "actor": "actors",
+    "actress": "actors",
+}
 
 
 def document(movie: Mapping[str, Any]) -> str:
@@ -64,7 +70,7 @@ def last_year(movies: pl.DataFrame, *, min_votes: int, day_year: int) -> int:
 
 
 def with_documents(movies: pl.DataFrame, *, min_votes: int, recent_years: int, day_year: int) -> pl.DataFrame:
-    """Return the movies that get a document: those with enough votes, and the last and coming years' whatever theirs."""
+    """Return the movies that get a document: enough votes, or of the last and coming years whatever their votes."""
     import polars as pl
 
     first_recent = last_year(movies, min_votes=min_votes, day_year=day_year) - recent_years + 1

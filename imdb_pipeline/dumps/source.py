@@ -145,7 +145,9 @@ def fetch_dump(
         require_licence(settings, home)
         response = download.get(url + dump.file, path)
         if response.day != day:
-            raise InputError(f"{url}{dump.file} is of {response.day}, not of {day}; only the current day can be fetched")
+            raise InputError(
+                f"{url}{dump.file} is of {response.day}, not of {day}; only the current day can be fetched"
+            )
         shown = f"{url}{dump.file}"
         origin = {"url": shown, **response.identity()}
         changed = response.identity() != expected

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from imdb_pipeline.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import polars as pl
@@ -75,7 +76,9 @@ def read_header(path: Path, dump: Dump) -> list[str]:
     missing = [name for name in dump.columns if name not in header]
     unknown = [name for name in header if name not in dump.columns]
     if missing or unknown or len(header) != len(dump.columns):
-        parts = [f"column {name} is missing" for name in missing] + [f"column {name[:60]!r} is unknown" for name in unknown]
+        parts = [f"column {name} is missing" for name in missing] + [
+            f"column {name[:60]!r} is unknown" for name in unknown
+        ]
         raise InputError(
             f"{path}: {'; '.join(parts[:3]) or 'a column stands twice'}; "
             f"expected the tab-separated columns {', '.join(dump.columns)}"
@@ -92,7 +95,7 @@ def scan_dump(path: Path, dump: Dump) -> pl.LazyFrame:
         path,
         separator="\t",
         quote_char=None,
-        schema={name: pl.String for name in header},
+        schema=dict.fromkeys(header, pl.String),
     ).select(dump.columns)
 
 
@@ -116,7 +119,7 @@ def collect(frame: pl.LazyFrame, path: Path) -> pl.DataFrame:
 def cast(
     frame: pl.DataFrame,
     path: Path,
-    types: dict[str, pl.DataType | type[pl.DataType]],
+    types: Mapping[str, type[pl.DataType]],
     *,
     key: str,
     required: tuple[str, ...],

@@ -126,6 +126,7 @@ class Encoder:
 
     def __init__(self, choice: EncoderChoice, folder: Path, *, device: str, dtype: str) -> None:
         import torch
+        from safetensors import SafetensorError
         from transformers import AutoModel, AutoTokenizer
         from transformers.utils import logging as transformers_logging
 
@@ -140,7 +141,7 @@ class Encoder:
                 use_safetensors=True,
                 dtype=getattr(torch, dtype),
             )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
             reason = str(error).strip().splitlines()[0]
             raise InputError(f"encoder {folder}: the model cannot be loaded ({reason}); give another") from None
         self._model = model.to(device).eval()

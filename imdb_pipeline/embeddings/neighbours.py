@@ -46,7 +46,7 @@ def nearest(embeddings: np.ndarray, *, k: int = NEIGHBOURS, device: str = "cpu")
 
 
 def neighbour_table(tconst: pl.Series, rows: np.ndarray, cosines: np.ndarray) -> pl.DataFrame:
-    """Return one row per movie: tconst, neighbours (List(UInt32), row numbers of this table), cosines (List(Float32))."""
+    """Return a row per movie: tconst, neighbours (List(UInt32): rows of this table), cosines (List(Float32))."""
     import polars as pl
 
     return pl.DataFrame(

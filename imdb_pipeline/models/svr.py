@@ -171,7 +171,7 @@ def _search(
 def _fit_nystroem(
     train: Examples, validation: Examples, landmarks: np.ndarray, gamma: float, device: str
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any], list[dict[str, Any]]]:
-    """Fit ridge regression on Nystroem's features; return coefficients of the landmarks, intercept, best row, all rows."""
+    """Fit ridge regression on Nystroem's features: the landmarks' coefficients, intercept, best row, all rows."""
     import numpy as np
     import torch
 

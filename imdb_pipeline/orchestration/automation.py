@@ -19,7 +19,7 @@ everything = dg.define_asset_job(
 daily = dg.define_asset_job(
     "daily",
     selection=dg.AssetSelection.assets(*ASSETS) - dg.AssetSelection.assets(*TRAINED),
-    description="A day without training: dumps, documents, embeddings, map, predictions by the newest champion, report.",
+    description="A day without training: dumps to map, predictions by the newest champion, report, release.",
 )
 training = dg.define_asset_job(
     "training",
@@ -41,7 +41,9 @@ def request_refresh(home: Home) -> dg.RunRequest | dg.SkipReason:
     try:
         settings = home.settings()
         if needs_licence(settings):
-            return dg.SkipReason("the licence of IMDb's data has not been acknowledged: `imdb-pipeline run` asks for it")
+            return dg.SkipReason(
+                "the licence of IMDb's data has not been acknowledged: `imdb-pipeline run` asks for it"
+            )
         snapshot = remote_snapshot(settings)
     except PipelineError as error:
         return dg.SkipReason(str(error))
@@ -63,7 +65,7 @@ def request_refresh(home: Home) -> dg.RunRequest | dg.SkipReason:
 @dg.sensor(
     jobs=[daily, everything],
     minimum_interval_seconds=SENSOR_SECONDS,
-    description="Every 30 minutes: asks the source for the ETags of its four files, and runs the day when they are new.",
+    description="Every 30 minutes: asks the source for the ETags of its four files; new ones start the day's run.",
 )
 def new_dumps(context: dg.SensorEvaluationContext, home: Home):
     return request_refresh(home)
@@ -80,7 +82,9 @@ def late_refresh(context: dg.ScheduleEvaluationContext, home: Home):
     if isinstance(outcome, dg.SkipReason):
         return outcome
     if outcome.job_name != daily.name:
-        return dg.SkipReason("there is no champion yet; the first run is `everything`, by the sensor or `imdb-pipeline run`")
+        return dg.SkipReason(
+            "there is no champion yet; the first run is `everything`, by the sensor or `imdb-pipeline run`"
+        )
     return dg.RunRequest(run_key=outcome.run_key, partition_key=outcome.partition_key, tags=outcome.tags)
 
 

@@ -16,8 +16,8 @@ class Plan:
 def plan(request: Request, *, assets: list[str] | None = None, force: bool = False) -> Plan:
     """Sort the assets of a day into those to make and those already held.
 
-    A step is held when all its inputs are, and its key (code version, hashes of its inputs, settings, seed) is that of the
-    newest revision.
+    A step is held when all its inputs are, and its key (code version, hashes of its inputs, settings, seed) is that of
+    the newest revision.
 
     Parameters
     ----------

@@ -1,9 +1,10 @@
 """How a stage becomes an asset: resolve inputs, stage, run, show the checks, publish, report.
 
-``published_asset`` turns a few lines that call a stage into a Dagster asset of the day partitions. The stages' own logic,
-and what they mean, belongs to the packages they live in.
+``published_asset`` turns a few lines that call a stage into a Dagster asset of the day partitions. The stages' own
+logic, and what they mean, belongs to the packages they live in.
 """
 
+import inspect
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -152,7 +153,7 @@ def published_asset(
 
         @dg.asset(
             name=asset_name,
-            description=description or build.__doc__,
+            description=description or inspect.getdoc(build),
             group_name=group,
             kinds=kinds,
             owners=OWNERS,

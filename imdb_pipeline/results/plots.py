@@ -23,11 +23,22 @@ def draw_map(points: pl.DataFrame, *, width_inches: float = 8, dots_per_inch: in
 
     figure = Figure(figsize=(width_inches, width_inches * 0.8), dpi=dots_per_inch, layout="constrained")
     axes = figure.add_subplot()
-    rated, unrated = points.filter(pl.col("average_rating").is_not_null()), points.filter(pl.col("average_rating").is_null())
+    rated, unrated = (
+        points.filter(pl.col("average_rating").is_not_null()),
+        points.filter(pl.col("average_rating").is_null()),
+    )
     size = max(1.0, min(12.0, 20_000 / max(1, len(points))))
     axes.scatter(unrated["x"], unrated["y"], s=size, c="#b0b0b0", linewidths=0, rasterized=True)
     drawn = axes.scatter(
-        rated["x"], rated["y"], s=size, c=rated["average_rating"], cmap="viridis", vmin=3, vmax=9, linewidths=0, rasterized=True
+        rated["x"],
+        rated["y"],
+        s=size,
+        c=rated["average_rating"],
+        cmap="viridis",
+        vmin=3,
+        vmax=9,
+        linewidths=0,
+        rasterized=True,
     )
     figure.colorbar(drawn, ax=axes, label="average rating", shrink=0.7)
     axes.set_xticks([])

@@ -32,8 +32,8 @@ def predict_movies(
     split
         tconst, split of the movies that the champion was trained and judged with.
     held_out
-        Its predictions on validation and test (tconst, split, rating, prediction): the absolute errors on validation set
-        the width of the intervals (split conformal prediction, Lei et al. 2018, doi:10.1080/01621459.2017.1307116).
+        Its predictions on validation and test (tconst, split, rating, prediction): the absolute errors on validation
+        set the width of the intervals (split conformal prediction, Lei et al. 2018, doi:10.1080/01621459.2017.1307116).
 
     Returns
     -------

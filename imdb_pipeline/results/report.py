@@ -83,7 +83,9 @@ def _notable(titled: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
 
     if titled.is_empty():
         return {"underrated": [], "overrated": [], "coming": []}
-    unseen = titled.filter(pl.col("split") == "test").with_columns(error=pl.col("average_rating") - pl.col("prediction"))
+    unseen = titled.filter(pl.col("split") == "test").with_columns(
+        error=pl.col("average_rating") - pl.col("prediction")
+    )
     coming = titled.filter(pl.col("num_votes").is_null())
     return {
         "underrated": unseen.sort("error").head(_TOP).to_dicts(),

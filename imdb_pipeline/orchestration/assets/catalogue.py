@@ -64,8 +64,8 @@ def _document_settings(request: Request) -> dict:
     checks={"documents_table": "One document per movie, in the study's form, under the hash of its text."},
 )
 def movie_documents(work: Work) -> Made:
-    """A JSON document per movie with enough votes, and per movie of the last and coming years: `tconst` and the hash of the
-    text, which is kept once for all days."""
+    """A JSON document per movie with enough votes, and per movie of the last and coming years: `tconst` and the hash of
+    the text, which is kept once for all days."""
     import polars as pl
 
     from imdb_pipeline.catalogue.documents import build_documents, document, with_documents
@@ -74,8 +74,8 @@ def movie_documents(work: Work) -> Made:
     chosen = with_documents(movies_frame, **work.values)
     if chosen.is_empty():
         raise InputError(
-            f"none of the {len(movies_frame)} movies has {work.values['min_votes']} votes or is recent: there is nothing to "
-            "embed; give another source, or lower [catalogue] min_votes in settings.toml"
+            f"none of the {len(movies_frame)} movies has {work.values['min_votes']} votes or is recent: "
+            "there is nothing to embed; give another source, or lower [catalogue] min_votes in settings.toml"
         )
     pool = work.store.pool("documents")
     documents, outcomes = build_documents(chosen, pool)
@@ -84,6 +84,8 @@ def movie_documents(work: Work) -> Made:
     return Made(
         rows=len(documents),
         outcomes=outcomes,
-        metadata={"first document": dg.MetadataValue.md(example), "movies without a document": len(movies_frame) - len(chosen)},
+        metadata={
+            "first document": dg.MetadataValue.md(example),
+            "movies without a document": len(movies_frame) - len(chosen),
+        },
     )
-

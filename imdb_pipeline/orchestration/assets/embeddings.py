@@ -47,7 +47,9 @@ def movie_embeddings(work: Work) -> Made:
     return Made(
         rows=len(documents),
         outcomes=[
-            Outcome("every_document_embedded", passed=True, message=f"{len(vectors):,} unit vectors of {vectors.shape[1]}")
+            Outcome(
+                "every_document_embedded", passed=True, message=f"{len(vectors):,} unit vectors of {vectors.shape[1]}"
+            )
         ],
         metadata={
             "encoder": identity,
@@ -79,7 +81,11 @@ def movie_neighbours(work: Work) -> Made:
     titles = documents.select("tconst").join(frame, on="tconst", how="left", maintain_order="left")
     best_known = titles.with_row_index().sort("num_votes", descending=True, nulls_last=True).head(8)["index"].to_list()
     examples = [
-        {"title": titles["title"][i], "nearest": titles["title"][int(rows[i, 0])], "cosine": round(float(cosines[i, 0]), 3)}
+        {
+            "title": titles["title"][i],
+            "nearest": titles["title"][int(rows[i, 0])],
+            "cosine": round(float(cosines[i, 0]), 3),
+        }
         for i in best_known
         if rows.shape[1]
     ]

@@ -8,7 +8,7 @@ import dagster as dg
 from imdb_pipeline.gates import Outcome
 from imdb_pipeline.models.fitting import PREDICTORS
 from imdb_pipeline.orchestration.assets.embeddings import load_vectors
-from imdb_pipeline.orchestration.publishing import Made, Request, Work, published_asset, table
+from imdb_pipeline.orchestration.publishing import Made, Work, published_asset, table
 
 _IS = {
     "mean": ("The mean rating of the training movies: what every other predictor has to beat.", {"numpy"}),
@@ -31,7 +31,7 @@ _IS = {
     settings=lambda request: {"min_votes": request.settings.catalogue.min_votes, "day_year": request.day_year},
 )
 def rating_split(work: Work) -> Made:
-    """Which rated movies train, validate and test: by a hash of the id, so that a movie never changes side, and by time."""
+    """Which rated movies train, validate and test: by a hash of the id, so that no movie changes side, and by time."""
     import polars as pl
 
     from imdb_pipeline.models.split import build_split
@@ -56,7 +56,9 @@ def _predictor_asset(name: str) -> dg.AssetsDefinition:
         kinds=kinds,
         inputs=("rating_split", "movies", "movie_embeddings"),
         settings=lambda request: {"seed": request.compute.seed},
-        checks={} if name == "mean" else {"beats_the_mean": "Better than the mean on validation, by the paired interval."},
+        checks={}
+        if name == "mean"
+        else {"beats_the_mean": "Better than the mean on validation, by the paired interval."},
         gpu=True,
     )
     def predictor(work: Work) -> Made:
@@ -129,11 +131,9 @@ PREDICTOR_ASSETS = {name: _predictor_asset(name) for name in PREDICTORS}
 _PREDICTOR_NAMES = tuple(f"{name}_predictor" for name in PREDICTORS)
 
 
-
-
 @published_asset(group="models", kinds={"json"}, inputs=_PREDICTOR_NAMES)
 def leaderboard(work: Work) -> Made:
-    """The predictors side by side: error on validation, which chooses, and on test, which only reports, with intervals."""
+    """The predictors side by side: error on validation, which chooses, and on test, which only reports."""
     from imdb_pipeline.models.leaderboard import leaderboard_rows
 
     results = [json.loads(work.file(name, "metrics.json").read_bytes()) for name in _PREDICTOR_NAMES]
@@ -149,7 +149,7 @@ def leaderboard(work: Work) -> Made:
 
 @published_asset(group="models", kinds={"json"}, inputs=("leaderboard", *_PREDICTOR_NAMES))
 def champion(work: Work) -> Made:
-    """The predictor that serves: the best on validation among those that beat the mean there. Holds the fitted model."""
+    """The predictor that serves: the best on validation of those that beat the mean there, with its fitted model."""
     from imdb_pipeline.models.leaderboard import choose_champion
 
     board = json.loads(work.file("leaderboard", "leaderboard.json").read_bytes())

