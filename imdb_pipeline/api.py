@@ -145,8 +145,6 @@ def _all_neighbours(store: Store, row: int) -> tuple[list[int], list[float]]:
 
 def _find(movie: str, embedded: pl.DataFrame, movies: pl.DataFrame) -> int:
     """Return the row of ``embedded`` that a tconst or a title names."""
-    import difflib
-
     import polars as pl
 
     indexed = embedded.with_row_index("row")
@@ -167,7 +165,22 @@ def _find(movie: str, embedded: pl.DataFrame, movies: pl.DataFrame) -> int:
             f"{movie} ({other['title'][0]}) has too few votes and is not recent, so it has no embedding; "
             "lower [catalogue] min_votes in settings.toml to include such movies"
         )
-    titles = {title.lower(): title for title in embedded["title"].drop_nulls().unique(maintain_order=True)}
-    close = difflib.get_close_matches(movie.strip().lower(), titles, n=CLOSE_TITLES, cutoff=0.7)
-    hint = f"; did you mean {', '.join(repr(titles[each]) for each in close)}?" if close else ""
+    close = _close_titles(movie.strip().lower(), embedded)
+    hint = f"; did you mean {', '.join(repr(title) for title in close)}?" if close else ""
     raise InputError(f"no movie with the id or the title {movie!r} has an embedding{hint or '; check the spelling'}")
+
+
+def _close_titles(wanted: str, embedded: pl.DataFrame) -> list[str]:
+    """Return titles that hold what was typed, the most voted first; failing that, those spelt like it."""
+    import difflib
+
+    import polars as pl
+
+    lower = pl.col("title").str.to_lowercase()
+    holding = embedded.filter(lower.str.contains(wanted, literal=True)).sort(
+        "num_votes", descending=True, nulls_last=True
+    )
+    if len(wanted) > 2 and len(holding):
+        return holding["title"].unique(maintain_order=True).head(CLOSE_TITLES).to_list()
+    titles = {title.lower(): title for title in embedded["title"].unique(maintain_order=True)}
+    return [titles[each] for each in difflib.get_close_matches(wanted, titles, n=CLOSE_TITLES, cutoff=0.7)]
