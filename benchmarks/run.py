@@ -2,7 +2,7 @@
 
     python benchmarks/run.py [--source DIR] [--quick] [--json]
 
-Each is the command `imdb-pipeline run` in a process of its own, in one fresh home; the first is the reference of the ratio.
+Each is the command `imdb-pipeline run` in a process of its own, in one fresh home; the first is the ratio's reference.
 """
 
 from __future__ import annotations

@@ -37,8 +37,10 @@ def tiny_bert(folder: Path, **config: object) -> Path:
     from transformers import BertConfig, BertModel
 
     torch.manual_seed(0)
-    shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
-    BertModel(BertConfig(**shape, max_position_embeddings=64)).save_pretrained(folder)
+    shape = BertConfig(
+        hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64, max_position_embeddings=64
+    )
+    BertModel(shape).save_pretrained(folder)
     for file in ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"):
         shutil.copy(Path(get_model_path()) / file, folder)
     if config:

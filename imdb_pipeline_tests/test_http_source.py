@@ -62,7 +62,7 @@ def test_files_that_are_held_are_not_fetched_again(source, tmp_path):
 def test_files_of_two_days_are_refused(source, tmp_path):
     import os
 
-    os.utime(source / "name.basics.tsv.gz", (NOON.timestamp() - 86_400,) * 2)
+    os.utime(source / "name.basics.tsv.gz", (NOON.timestamp() - 86_400, NOON.timestamp() - 86_400))
     with serve_folder(source) as (url, _):
         result = fetch(tmp_path / "home", url)
     assert result.status == 1
