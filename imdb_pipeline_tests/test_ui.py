@@ -1,0 +1,173 @@
+"""The Dagster UI as `imdb-pipeline ui` starts it: over its GraphQL, and in a browser."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from imdb_pipeline.orchestration.publishing import STAGES
+from imdb_pipeline.store import Store
+from imdb_pipeline_tests.commands import run_command
+from imdb_pipeline_tests.conftest import DAY
+
+pytestmark = pytest.mark.slow
+
+STARTING_SECONDS = 90
+CHROMIUM = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-logging=stderr",
+    "--log-level=1",
+]
+
+LAUNCH = """mutation ($params: ExecutionParams!) { launchPipelineExecution(executionParams: $params) {
+  __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
+STATUS = """query ($run: ID!) { runOrError(runId: $run) { ... on Run { status } }
+  logsForRun(runId: $run, limit: 1000) { ... on EventConnection { events { ... on MessageEvent { message } } } } }"""
+CONTENT = """{ repositoriesOrError { ... on RepositoryConnection { nodes { location { name }
+  schedules { name } sensors { name } jobs { name } assetNodes { assetKey { path }
+  latestMaterializationByPartition(partitions: ["2026-03-04"]) { runId } hasAssetChecks } } } }
+  runsOrError { ... on Runs { results { jobName status } } } }"""
+
+
+class Ui:
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def ask(self, query: str, **variables: object) -> dict:
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(f"{self.address}/graphql", body, {"content-type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as response:
+            answer = json.load(response)
+        assert "errors" not in answer, answer
+        return answer["data"]
+
+    def materialize(self, *assets: str) -> tuple[str, list[str]]:
+        """Return the status and the log messages of a run of these assets, launched as the button does."""
+        params = {
+            "selector": {
+                "repositoryLocationName": "imdb_pipeline",
+                "repositoryName": "__repository__",
+                "pipelineName": "__ASSET_JOB",
+                "assetSelection": [{"path": [asset]} for asset in assets],
+            },
+            "runConfigData": "{}",
+            "mode": "default",
+            "executionMetadata": {"tags": [{"key": "dagster/partition", "value": DAY}]},
+        }
+        launched = self.ask(LAUNCH, params=params)["launchPipelineExecution"]
+        run = launched["run"]["runId"]
+        for _ in range(240):
+            answer = self.ask(STATUS, run=run)
+            if answer["runOrError"]["status"] in ("SUCCESS", "FAILURE", "CANCELED"):
+                break
+            time.sleep(0.5)
+        events = answer["logsForRun"]["events"]
+        return answer["runOrError"]["status"], [event["message"] for event in events if event.get("message")]
+
+
+@pytest.fixture(scope="module")
+def ui_home(held_home, tmp_path_factory):
+    return shutil.copytree(held_home, tmp_path_factory.mktemp("ui") / "home")
+
+
+@pytest.fixture(scope="module")
+def ui(ui_home):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "imdb_pipeline.cli", "ui", "--home", str(ui_home), "--port", str(port)]
+    log = (ui_home.parent / "ui.log").open("w")
+    process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(STARTING_SECONDS):
+            try:
+                urllib.request.urlopen(f"{address}/server_info", timeout=5).close()
+                break
+            except OSError:
+                assert process.poll() is None, (ui_home.parent / "ui.log").read_text()
+                time.sleep(1)
+        yield Ui(address)
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, 9)
+            process.wait()
+        log.close()
+
+
+def test_the_ui_shows_the_run_the_assets_the_schedules_and_the_sensor(ui):
+    content = ui.ask(CONTENT)
+    node = content["repositoriesOrError"]["nodes"][0]
+    assert node["location"]["name"] == "imdb_pipeline"
+    held = {asset["assetKey"]["path"][0]: asset for asset in node["assetNodes"]}
+    assert set(held) == set(STAGES)
+    assert all(asset["latestMaterializationByPartition"][0]["runId"] for asset in held.values())
+    assert {name for name, asset in held.items() if asset["hasAssetChecks"]} == {
+        name for name, stage in STAGES.items() if stage.checks
+    }
+    assert {schedule["name"] for schedule in node["schedules"]} == {"late_refresh", "retraining"}
+    assert {sensor["name"] for sensor in node["sensors"]} == {"new_dumps"}
+    assert {"everything", "daily", "training"} <= {job["name"] for job in node["jobs"]}
+    assert {"jobName": "everything", "status": "SUCCESS"} in content["runsOrError"]["results"]
+
+
+def test_the_ui_listens_on_loopback_alone(ui):
+    port = int(ui.address.rsplit(":", 1)[1])
+    listening = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    addresses = {line.split()[1].split(":")[0] for line in listening if line.split()[1].endswith(f":{port:04X}")}
+    assert addresses == {"0100007F"}
+
+
+def test_assets_materialize_from_the_ui_in_processes_of_their_own_and_their_logs_are_shown(ui, ui_home):
+    before = {asset: Store(ui_home / "store").get(asset, DAY) for asset in ("rating_split", "mean_predictor")}
+    status, messages = ui.materialize("rating_split", "mean_predictor")
+    assert status == "SUCCESS", messages
+    for asset, revision in before.items():
+        again = Store(ui_home / "store").get(asset, DAY)
+        assert again.id != revision.id
+        assert again.data_hash == revision.data_hash
+    assert any(message.startswith("rating_split") and "330 rows" in message for message in messages)
+
+
+def browse(address: str, folder: Path) -> tuple[str, str]:
+    """Return the page after its scripts ran, and what Chromium logged."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    assert chromium, "no Chromium on this machine: install it, or run `make test`"
+    command = [chromium, *CHROMIUM, f"--user-data-dir={folder}", "--virtual-time-budget=20000", "--dump-dom", address]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout, done.stderr
+
+
+@pytest.mark.extra
+def test_the_asset_page_shows_checks_and_metadata_in_a_browser(ui, tmp_path):
+    page, _ = browse(f"{ui.address}/assets/movies", tmp_path)
+    for text in ("movies", "One row per movie or tvMovie", "title_basics_dump", "most voted", DAY):
+        assert text in page, text
+    page, _ = browse(f"{ui.address}/assets/movies?view=checks", tmp_path)
+    assert "title_ratings_table" in page
+
+
+@pytest.mark.extra
+def test_the_report_opens_from_disk_without_a_request_or_an_error(held_home, tmp_path):
+    path = Path(run_command("report", "--home", held_home).out.strip())
+    page, log = browse(path.as_uri(), tmp_path)
+    assert page.count("<img") == 2
+    assert "boosting" in page
+    assert "CONSOLE" not in log, log
