@@ -123,6 +123,7 @@ def published_asset(
     kinds: set[str],
     inputs: tuple[str, ...] = (),
     earlier: tuple[str, ...] = (),
+    lineage: tuple[str, ...] | None = None,
     settings: Callable[[Request], dict[str, Any]] = lambda request: {},
     checks: Mapping[str, str] | None = None,
     code_version: str = "1",
@@ -136,6 +137,8 @@ def published_asset(
     ----------
     inputs
         Assets read at the same day, but those in ``earlier`` at the latest day up to it.
+    lineage
+        The inputs that Dagster is told of, where all others are upstream of these and their changes show in them.
     settings
         The settings that its result depends on; part of the key under which it is held.
     checks
@@ -157,7 +160,7 @@ def published_asset(
             group_name=group,
             kinds=kinds,
             owners=OWNERS,
-            deps=list(inputs),
+            deps=list(inputs if lineage is None else lineage),
             partitions_def=DAYS,
             code_version=code_version,
             pool=GPU_POOL if gpu else None,
@@ -248,19 +251,22 @@ def _check_results(stage: Stage, outcomes: list[Outcome]) -> Iterator[dg.AssetCh
 def _result(revision: Revision, metadata: dict[str, Any]) -> dg.MaterializeResult:
     manifest = revision.manifest
     size = sum(entry["bytes"] for entry in manifest["files"].values())
-    inputs = [{"input": name, **reference} for name, reference in manifest["inputs"].items()]
+    inputs = [
+        {"input": name, "day": reference["day"], "revision": reference["revision"]}
+        for name, reference in manifest["inputs"].items()
+    ]
     return dg.MaterializeResult(
         asset_key=revision.asset,
         data_version=dg.DataVersion(revision.data_hash),
         metadata={
             "dagster/row_count": manifest["rows"],
+            **metadata,
             "bytes": size,
             "seconds": manifest["info"]["seconds"],
             "device": f"{manifest['info']['device']} ({manifest['info']['device_name']})",
             "revision": revision.id,
             "folder": dg.MetadataValue.path(revision.folder),
             **({"inputs": table(inputs)} if inputs else {}),
-            **metadata,
         },
     )
 

@@ -63,6 +63,7 @@ def rating_predictions(work: Work) -> Made:
     kinds={"html"},
     inputs=("movies", "movie_documents", "movie_neighbours", "movie_map", *TRAINED, "rating_predictions"),
     earlier=TRAINED,
+    lineage=("movie_map", "leaderboard", "rating_predictions"),
     settings=lambda request: {"day": request.day},
 )
 def report(work: Work) -> Made:
@@ -80,6 +81,7 @@ def report(work: Work) -> Made:
     kinds={"json"},
     inputs=tuple(STAGES),
     earlier=TRAINED,
+    lineage=("report",),
     settings=lambda request: {"day": request.day},
 )
 def release(work: Work) -> Made:
