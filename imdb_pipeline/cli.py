@@ -266,12 +266,12 @@ def _execute(prepared: Prepared, *, force: bool = False) -> None:
         print("nothing to do")
         return
     started = time.monotonic()
-    with _progress(len(plan.todo)):
+    with _Progress(len(plan.todo)):
         run_id = execute(prepared, force=force)
     print(f"{len(plan.todo)} steps in {time.monotonic() - started:.0f} s, Dagster run {run_id}")
 
 
-class _progress(logging.Handler):
+class _Progress(logging.Handler):
     """Shows the stages' log lines while a run goes on: a line a step, and what a long step says in between."""
 
     def __init__(self, steps: int) -> None:

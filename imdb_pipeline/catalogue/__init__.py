@@ -1,0 +1,1 @@
+"""From the dumps to movies and documents."""

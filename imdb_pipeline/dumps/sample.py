@@ -1,7 +1,8 @@
 """The synthetic sample catalogue: four dumps in IMDb's own format, made up from a seed, with no row of IMDb's.
 
-Here stands how much of what is written, and the writing. Who the people are is in ``sample_people``, what the titles
-are and how they are rated in ``sample_titles``, the words in ``sample_words``. Reading dumps is not done here.
+Here stands how much of what is written, and the writing. Who the people are is in ``sample_people``, what movies are
+called in ``sample_lexicon``, what the titles are and how they are rated in ``sample_titles``, the words in
+``sample_words``. Reading dumps is not done here.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+from imdb_pipeline.dumps.sample_lexicon import Franchises, Lexicon
 from imdb_pipeline.dumps.sample_people import People, id_numbers, id_texts
-from imdb_pipeline.dumps.sample_titles import KINDS, Franchises, Lexicon, Titles
+from imdb_pipeline.dumps.sample_titles import KINDS, Titles
 from imdb_pipeline.errors import InputError
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""From documents to vectors, neighbours and the map."""

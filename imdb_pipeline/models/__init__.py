@@ -1,0 +1,1 @@
+"""The split, the predictors, and how they are judged. What they predict for the catalogue belongs to ``results``."""

@@ -1,0 +1,1 @@
+"""What comes out at the end: predictions, figures, the report."""
