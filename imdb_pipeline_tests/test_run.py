@@ -122,7 +122,9 @@ def test_each_asset_materializes_alone_with_its_checks_and_a_data_version(home, 
     assert event.partition == DAY
     assert event.tags is not None
     assert event.tags["dagster/data_version"] == after.data_hash
-    assert {"dagster/row_count", "bytes", "seconds", "device", "folder"} <= event.metadata.keys()
+    assert {"dagster/row_count", "bytes", "seconds", "accelerator", "folder"} <= event.metadata.keys()
+    shown = {type(value).__name__ for name, value in event.metadata.items() if name != "inputs"}
+    assert shown & {"TableMetadataValue", "MarkdownMetadataValue"}, "no table and no picture"
     assert {check.check_name for check in result.get_asset_check_evaluations()} == set(STAGES[asset].checks)
     if asset not in ("report", "release"):
         assert after.data_hash == before.data_hash

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from imdb_pipeline.errors import InputError
@@ -97,6 +98,14 @@ def scan_dump(path: Path, dump: Dump) -> pl.LazyFrame:
         quote_char=None,
         schema=dict.fromkeys(header, pl.String),
     ).select(dump.columns)
+
+
+def first_rows(path: Path, dump: Dump, count: int) -> list[dict[str, str]]:
+    """Return the first rows of a dump as they stand in the file."""
+    header = read_header(path, dump)
+    with gzip.open(path, "rt", encoding="utf-8", errors="replace", newline="\n") as file:
+        next(file)
+        return [dict(zip(header, line.rstrip("\r\n").split("\t"), strict=False)) for line in islice(file, count)]
 
 
 def collect(frame: pl.LazyFrame, path: Path) -> pl.DataFrame:

@@ -20,8 +20,8 @@ COURTESY = "Information courtesy of IMDb (https://www.imdb.com). Used with permi
 _TOP = 10
 
 
-def write_report(path: Path, *, day: str, source: str, revisions: Mapping[str, Revision]) -> None:
-    """Write the report of a day.
+def write_report(path: Path, *, day: str, source: str, revisions: Mapping[str, Revision]) -> dict[str, int]:
+    """Write the report of a day, and return what it counts.
 
     Parameters
     ----------
@@ -41,19 +41,20 @@ def write_report(path: Path, *, day: str, source: str, revisions: Mapping[str, R
     champion = json.loads(revisions["champion"].file("champion.json").read_bytes())
     predictions = pl.read_parquet(revisions["rating_predictions"].file("predictions.parquet"))
     titled = predictions.join(movies.select("tconst", "title", "release_year"), on="tconst", how="left")
+    counts = {
+        "movies": len(movies),
+        "of them rated": movies["average_rating"].count(),
+        "with votes enough to learn from": len(split),
+        "credits": int(movies["credits"].list.len().sum()),
+        "documents embedded": len(points),
+    }
     environment = Environment(loader=PackageLoader("imdb_pipeline.results"), autoescape=True, trim_blocks=True)
     html = environment.get_template("report.html.j2").render(
         day=day,
         source="the synthetic sample catalogue" if source == "sample" else source,
         courtesy=None if source == "sample" else COURTESY,
         version=__version__,
-        counts={
-            "movies": len(movies),
-            "of them rated": movies["average_rating"].count(),
-            "with votes enough to learn from": len(split),
-            "credits": int(movies["credits"].list.len().sum()),
-            "documents embedded": len(points),
-        },
+        counts=counts,
         ratings=_embedded(draw_ratings(movies["average_rating"])),
         map=_embedded(draw_map(points.join(movies.select("tconst", "average_rating"), on="tconst", how="left"))),
         rows=[{**row, "fit_seconds": _fit_seconds(revisions, row["model"])} for row in board["rows"]],
@@ -75,6 +76,7 @@ def write_report(path: Path, *, day: str, source: str, revisions: Mapping[str, R
         ],
     )
     path.write_text(html, encoding="utf-8")
+    return counts
 
 
 def _notable(titled: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:

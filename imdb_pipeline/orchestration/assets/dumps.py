@@ -3,10 +3,11 @@
 import dagster as dg
 
 from imdb_pipeline.dumps.source import fetch_dump, fingerprint
-from imdb_pipeline.dumps.tables import BASICS, NAMES, PRINCIPALS, RATINGS, Dump
+from imdb_pipeline.dumps.tables import BASICS, NAMES, PRINCIPALS, RATINGS, Dump, first_rows
 from imdb_pipeline.gates import Outcome
-from imdb_pipeline.orchestration.publishing import Made, Work, published_asset
+from imdb_pipeline.orchestration.publishing import Made, Work, published_asset, table
 
+PREVIEW_ROWS = 3
 _HOLDS = {
     BASICS.asset: "every title of any type: title, year, runtime, genres",
     RATINGS.asset: "the average rating and the votes of each rated title",
@@ -32,7 +33,11 @@ def _dump_asset(dump: Dump) -> dg.AssetsDefinition:
         return Made(
             rows=fetched.rows,
             outcomes=[Outcome("whole_gzip", passed=True, message=message)],
-            metadata={"origin": fetched.origin, "unpacked bytes": fetched.unpacked_bytes},
+            metadata={
+                "first rows": table(first_rows(fetched.path, dump, PREVIEW_ROWS)),
+                "origin": fetched.origin,
+                "unpacked bytes": fetched.unpacked_bytes,
+            },
             info={"origin": fetched.origin, "unpacked_bytes": fetched.unpacked_bytes},
         )
 

@@ -52,7 +52,7 @@ def movie_embeddings(work: Work) -> Made:
             )
         ],
         metadata={
-            "encoder": identity,
+            "encoder": table([identity]),
             "embedded": run.embedded,
             "held before": run.held,
             "cut at the maximum length": run.truncated,
@@ -89,7 +89,7 @@ def movie_neighbours(work: Work) -> Made:
         for i in best_known
         if rows.shape[1]
     ]
-    return Made(rows=len(documents), metadata={"nearest of the most voted": table(examples)} if examples else {})
+    return Made(rows=len(documents), metadata={"nearest of the most voted": table(examples)})
 
 
 @published_asset(

@@ -24,6 +24,9 @@ _IS = {
 }
 
 
+_FIGURES = ("mse", "mae", "r2", "r2_low", "r2_high")
+
+
 @published_asset(
     group="models",
     kinds={"polars", "parquet"},
@@ -78,7 +81,11 @@ def _fit(work: Work, name: str) -> Made:
     if reason:
         (work.folder / "metrics.json").write_text(json.dumps({"model": name, "too_few": reason}, indent=2))
         outcome = Outcome("beats_the_mean", passed=False, message=reason, required=False)
-        return Made(rows=0, outcomes=[] if name == "mean" else [outcome], metadata={"too few movies": reason})
+        return Made(
+            rows=0,
+            outcomes=[] if name == "mean" else [outcome],
+            metadata={"errors": table([{"part": "none", "why": reason}])},
+        )
     documents, vectors = load_vectors(work)
     movies = pl.read_parquet(work.file("movies", "movies.parquet"))
     parts = examples_of(split, movies, documents, vectors)
@@ -99,10 +106,15 @@ def _fit(work: Work, name: str) -> Made:
         rows=len(parts["train"]),
         outcomes=[] if name == "mean" else [outcome],
         metadata={
+            "errors": table(
+                [
+                    {"part": part, **{figure: round(metrics[figure], 4) for figure in _FIGURES}}
+                    for part, metrics in fitted.metrics.items()
+                ]
+            ),
             "validation mse": validation["mse"],
             "test mse": test["mse"],
             "test r2": test["r2"],
-            "test r2 interval": f"[{test['r2_low']:.3f}, {test['r2_high']:.3f}]",
             "fit seconds": fitted.fit_seconds,
             "settings": fitted.model.settings,
         },
@@ -143,8 +155,8 @@ def leaderboard(work: Work) -> Made:
     content = {"rows": rows, "too_few": too_few[0] if too_few else None}
     (work.folder / "leaderboard.json").write_text(json.dumps(content, indent=2))
     shown = ("model", "validation_mse", "test_mse", "r2", "r2_low", "r2_high", "beats_mean")
-    metadata = {"leaderboard": table([{name: row[name] for name in shown} for row in rows])} if rows else {}
-    return Made(rows=len(rows), metadata=metadata or {"too few movies": too_few[0]})
+    listed = [{name: row[name] for name in shown} for row in rows] or [{"model": "none", "why": too_few[0]}]
+    return Made(rows=len(rows), metadata={"leaderboard": table(listed)})
 
 
 @published_asset(group="models", kinds={"json"}, inputs=("leaderboard", *_PREDICTOR_NAMES))
@@ -158,12 +170,16 @@ def champion(work: Work) -> Made:
     content = {"model": chosen, "reason": None if chosen else reason}
     (work.folder / "champion.json").write_text(json.dumps(content, indent=2))
     if chosen is None:
-        return Made(rows=0, metadata={"champion": f"none: {reason}"})
+        return Made(rows=0, metadata={"champion": table([{"model": "none", "why": reason}])})
     revision = work.inputs[f"{chosen}_predictor"]
     for name in revision.manifest["files"]:
         shutil.copyfile(revision.file(name), work.folder / name)
     row = next(row for row in board["rows"] if row["model"] == chosen)
     return Made(
         rows=1,
-        metadata={"champion": chosen, "validation mse": row["validation_mse"], "test mse": row["test_mse"]},
+        metadata={
+            "champion": table([{"model": chosen, "method": row["method"], "revision": revision.id}]),
+            "validation mse": row["validation_mse"],
+            "test mse": row["test_mse"],
+        },
     )

@@ -2,8 +2,6 @@
 
 import json
 
-import dagster as dg
-
 from imdb_pipeline.orchestration.assets.embeddings import load_vectors
 from imdb_pipeline.orchestration.assets.models import PREDICTOR_ASSETS
 from imdb_pipeline.orchestration.publishing import STAGES, Made, Work, published_asset, table
@@ -32,7 +30,7 @@ def rating_predictions(work: Work) -> Made:
     trained = f"{revision.day}, revision {revision.id}"
     if chosen["model"] is None:
         empty_predictions().write_parquet(work.folder / "predictions.parquet")
-        return Made(rows=0, metadata={"champion": f"none: {chosen['reason']}"})
+        return Made(rows=0, metadata={"predictions": table([{"champion": "none", "why": chosen["reason"]}])})
     documents, vectors = load_vectors(work)
     movies = documents.select("tconst").join(
         pl.read_parquet(work.file("movies", "movies.parquet")), on="tconst", how="left", maintain_order="left"
@@ -53,7 +51,7 @@ def rating_predictions(work: Work) -> Made:
             "champion": chosen["model"],
             "champion of": trained,
             "coverage on test": coverage(predictions),
-            **({"highest predicted, not yet rated": table(best.to_dicts())} if len(best) else {}),
+            "highest predicted, not yet rated": table(best.to_dicts()),
         },
     )
 
@@ -72,8 +70,8 @@ def report(work: Work) -> Made:
     from imdb_pipeline.results.report import write_report
 
     path = work.folder / "report.html"
-    write_report(path, day=work.day, source=work.settings.source, revisions=work.inputs)
-    return Made(rows=1, metadata={"report": dg.MetadataValue.path(path.name)})
+    counts = write_report(path, day=work.day, source=work.settings.source, revisions=work.inputs)
+    return Made(rows=1, metadata={"counts": table([counts])})
 
 
 @published_asset(
