@@ -28,6 +28,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+INTERRUPTED = 130
+"""The shell's exit status for Ctrl+C."""
+
 HomeOption = Annotated[
     Path | None, typer.Option("--home", metavar="DIR", help="The home [default: IMDB_PIPELINE_HOME, else ./data]")
 ]
@@ -210,15 +213,13 @@ def main() -> None:
         app()
     except PipelineError as error:
         _fail(str(error))
-    except KeyboardInterrupt:
-        _fail("stopped; run the same command again, it goes on from what is held")
     except BrokenPipeError:
         os._exit(0)
 
 
-def _fail(message: str) -> NoReturn:
+def _fail(message: str, *, status: int = 1) -> NoReturn:
     print("imdb-pipeline: " + " ".join(message.split()), file=sys.stderr)
-    sys.exit(1)
+    sys.exit(status)
 
 
 def _settle(home: Path | None, **asked: Any) -> tuple[Path, Settings]:
@@ -267,7 +268,10 @@ def _execute(prepared: Prepared, *, force: bool = False) -> None:
         return
     started = time.monotonic()
     with _Progress(len(plan.todo)):
-        run_id = execute(prepared, force=force)
+        try:
+            run_id = execute(prepared, force=force)
+        except KeyboardInterrupt:
+            _fail("stopped; run the same command again, it goes on from what is held", status=INTERRUPTED)
     print(f"{len(plan.todo)} steps in {time.monotonic() - started:.0f} s, Dagster run {run_id}")
 
 

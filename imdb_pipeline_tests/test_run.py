@@ -304,6 +304,31 @@ def test_another_catalogue_or_encoder_in_the_same_home_is_refused(home, tmp_path
     assert state(home) == before
 
 
+def test_ctrl_c_costs_one_line_and_the_next_run_goes_on_from_what_is_held(tmp_path):
+    import signal
+    import subprocess
+    import sys
+
+    home = tmp_path / "home"
+    command = [sys.executable, "-u", "-m", "imdb_pipeline.cli", "run", "--home", str(home), "--day", DAY]
+    source = ["--source", str(write_dumps(tmp_path / "source"))]
+    process = subprocess.Popen([*command, *source], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "movie_documents" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert errors.strip().splitlines() == [
+        "imdb-pipeline: stopped; run the same command again, it goes on from what is held"
+    ]
+    again = run_command("run", "--home", home, *source, "--day", DAY)
+    assert again.status == 0, again.err
+    assert "movie_documents" in again.out.split("skipped, held already")[1].splitlines()[0]
+    assert Store(home / "store").current() is not None
+
+
 def test_settings_keep_the_users_comments_and_record_source_and_encoder(held_home):
     text = (held_home / "settings.toml").read_text()
     assert f"movies = {MOVIES}  # small, for the tests" in text

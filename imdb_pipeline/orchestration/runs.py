@@ -92,4 +92,6 @@ def execute(prepared: Prepared, *, force: bool = False) -> str:
             )
         except dg.Failure as failure:
             raise GateError(failure.description or "a step failed") from None
+        except dg.DagsterExecutionInterruptedError:
+            raise KeyboardInterrupt from None
         return result.run_id
