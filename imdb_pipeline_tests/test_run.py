@@ -237,7 +237,7 @@ def test_a_bad_source_costs_one_line_and_touches_nothing_published(tmp_path, fau
     break_file(source, fault)
     result = run_command("run", "--home", home, "--source", source, "--day", DAY)
     assert result.status == 1
-    assert says in result.err
+    assert f"{source}/{says}" in result.err
     assert len(result.err.strip().splitlines()) == 1
     assert "Traceback" not in result.err + result.out
     after = state(home)

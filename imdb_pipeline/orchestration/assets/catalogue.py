@@ -1,8 +1,10 @@
 """Group ``catalogue``: one row per movie, and its document."""
 
+from dataclasses import replace
+
 import dagster as dg
 
-from imdb_pipeline.dumps.tables import BASICS, NAMES, PRINCIPALS, RATINGS, Dump
+from imdb_pipeline.dumps.tables import BASICS, DUMPS, NAMES, PRINCIPALS, RATINGS, Dump
 from imdb_pipeline.errors import InputError
 from imdb_pipeline.orchestration.publishing import Made, Request, Work, published_asset, table
 
@@ -28,7 +30,18 @@ def movies(work: Work) -> Made:
     def dump(which: Dump):
         return work.file(which.asset, which.file)
 
-    frame, outcomes = build_movies(DumpPaths(dump(BASICS), dump(RATINGS), dump(PRINCIPALS), dump(NAMES)))
+    def from_source(message: str) -> str:
+        """Name the file that the user has, not the copy that is read."""
+        for which in DUMPS:
+            origin = work.inputs[which.asset].manifest["info"]["origin"]
+            message = message.replace(str(dump(which)), origin.get("url") or origin["path"])
+        return message
+
+    try:
+        frame, outcomes = build_movies(DumpPaths(dump(BASICS), dump(RATINGS), dump(PRINCIPALS), dump(NAMES)))
+    except InputError as error:
+        raise InputError(from_source(str(error))) from error
+    outcomes = [replace(outcome, message=from_source(outcome.message)) for outcome in outcomes]
     frame.write_parquet(work.folder / "movies.parquet", compression="zstd")
     credits = pl.col("credits").list.len()
     best_known = frame.sort("num_votes", descending=True, nulls_last=True).head(PREVIEW_ROWS)
