@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -27,6 +28,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+_NOT_OURS = {
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENOSPC,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+}
+"""What the file system refuses; other errors are bugs and keep their traceback."""
 
 INTERRUPTED = 130
 """The shell's exit status for Ctrl+C."""
@@ -91,7 +104,7 @@ def fetch(home: HomeOption = None, source: SourceOption = None, day: DayOption =
 def refresh(home: HomeOption = None) -> None:
     """Do once what the sensor does: nothing when there is nothing new, else the run of a day.
 
-    Trains only while there is no champion.
+    Trains only while there is no champion; the training job does it otherwise.
     """
     from imdb_pipeline.orchestration.runs import refresh_assets
     from imdb_pipeline.store import Store
@@ -135,7 +148,7 @@ def similar(
         _print_json(rows)
         return
     for row in rows:
-        print(f"{row['cosine']:.3f}  {row['tconst']:<11} {row['title']} ({row['release_year'] or 'no year'})")
+        print(f"{row['cosine']:.3f}  {row['tconst']:<11} {_titled(row)}")
 
 
 @app.command()
@@ -215,6 +228,15 @@ def main() -> None:
         _fail(str(error))
     except BrokenPipeError:
         os._exit(0)
+    except OSError as error:
+        if error.errno not in _NOT_OURS:
+            raise
+        _fail(f"{error.filename or 'the home'}: {error.strerror}; check the path, its permissions and the free space")
+    except Exception as error:
+        if not type(error).__module__.startswith("sqlalchemy"):
+            raise
+        reason = str(error).splitlines()[0]
+        _fail(f"Dagster's database in the home cannot be used ({reason}); check permissions and free space")
 
 
 def _fail(message: str, *, status: int = 1) -> NoReturn:
@@ -310,13 +332,23 @@ def _show_results(folder: Path) -> None:
     embedded = api.load_map(folder).select("tconst")
     movies = api.load_movies(folder).join(embedded, on="tconst", how="semi")
     known = movies.sort("num_votes", "tconst", descending=[True, False], nulls_last=True).row(0, named=True)
-    print(f"\nnearest to {known['title']} ({known['release_year']}):")
+    print(f"\nnearest to {_titled(known)}:")
     for row in api.similar(known["tconst"], k=3, home=folder):
-        print(f"  {row['cosine']:.3f}  {row['title']} ({row['release_year'] or 'no year'})")
+        print(f"  {row['cosine']:.3f}  {_titled(row)}")
     released = Store(folder / "store").released("report")
     print(f"\nreport: {released.file('report.html')}")
     if not rows:
         print(api.too_few_movies(folder))
+    elif not any(row["beats_mean"] for row in rows):
+        print("no champion, so no predictions: no predictor beats the mean on validation")
+    elif rows[0]["r2_low"] is not None and rows[0]["r2_low"] <= 0:
+        print(f"the test interval of {rows[0]['model']} reaches 0: it may be no better than the mean")
+
+
+def _titled(row: dict[str, Any]) -> str:
+    """Return title and year, with what a terminal would obey made visible."""
+    title = "".join(sign if sign.isprintable() else "\ufffd" for sign in row["title"])
+    return f"{title} ({row['release_year'] or 'no year'})"
 
 
 def _show_leaderboard(folder: Path, rows: list[dict[str, Any]]) -> None:
@@ -329,15 +361,15 @@ def _show_leaderboard(folder: Path, rows: list[dict[str, Any]]) -> None:
         print(api.too_few_movies(folder))
         return
     table = Table(title=f"leaderboard ({rows[0]['n_train']:,} training movies; validation chooses, test reports)")
-    for name in ("model", "validation MSE", "test MSE", "test R²", "95 % interval", "beats the mean", "seconds"):
+    for name in ("model", "validation MSE", "test MSE", "test R²", "95 % interval", "beats mean (val.)", "seconds"):
         table.add_column(name, justify="left" if name == "model" else "right")
     for row in rows:
         table.add_row(
             row["model"],
             f"{row['validation_mse']:.3f}",
             f"{row['test_mse']:.3f}",
-            f"{row['r2']:.3f}",
-            f"{row['r2_low']:.3f} to {row['r2_high']:.3f}",
+            "-" if row["r2"] is None else f"{row['r2']:.3f}",
+            "-" if row["r2"] is None else f"{row['r2_low']:.3f} to {row['r2_high']:.3f}",
             "-" if row["model"] == "mean" else "yes" if row["beats_mean"] else "no",
             f"{row['fit_seconds']:.1f}",
         )

@@ -61,12 +61,12 @@ class TrainingSettings:
 class Settings:
     """Everything in ``settings.toml``; every key is documented in docs/settings.md."""
 
-    source: str = "sample"
+    source: Annotated[str, Field(min_length=1)] = "sample"
     """``sample``, ``imdb``, a folder with the four files, or the address of one"""
     encoder: str = "auto"
     """``auto``, a Hub id, or a folder; the first run writes down which one it took"""
     encoder_revision: str = ""
-    """the commit of a Hub encoder; empty for a folder"""
+    """the commit of a Hub encoder, or the hash of a folder's files"""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     sample: SampleSettings = field(default_factory=SampleSettings)
     imdb: ImdbSettings = field(default_factory=ImdbSettings)
@@ -127,6 +127,13 @@ def normal_source(source: str) -> str:
     return str(folder)
 
 
+def _absolute_source(source: str, home: Path) -> str:
+    """Return a recorded source with a folder made absolute; a relative one in ``settings.toml`` is relative to it."""
+    if source in ("sample", "imdb") or source.startswith(("http://", "https://")):
+        return source
+    return str((home / Path(source).expanduser()).resolve())
+
+
 def settle(home: Path, *, source: str | None = None, encoder: str | None = None, device: str | None = None) -> Settings:
     """Return the settings of a run: the home's, with what the user asked for and the encoder settled. Writes nothing.
 
@@ -143,30 +150,31 @@ def settle(home: Path, *, source: str | None = None, encoder: str | None = None,
         The home already belongs to another source or encoder, or one of them does not exist.
     """
     from imdb_pipeline.embeddings.encoder import choose_encoder
+    from imdb_pipeline.store import Store
 
     settings = load_settings(home)
     if device is not None:
         if device not in ("auto", "cpu", "cuda"):
             raise InputError(f"device {device}: unknown; give auto, cpu or cuda")
         settings = replace(settings, device=device)
-    recorded = _recorded(home)
-    wanted = normal_source(source) if source is not None else settings.source
-    if "source" in recorded and wanted != settings.source:
+    held = Store(home / "store").assets()
+    settings = replace(settings, source=_absolute_source(settings.source, home))
+    wanted = settings.source if source is None else normal_source(source)
+    if held and wanted != settings.source:
         raise InputError(
             f"{home} holds the catalogue of {settings.source}, not of {wanted}: "
             "a home belongs to one source; give another folder with --home"
         )
-    if "encoder" not in recorded or settings.encoder == "auto":
-        chosen = choose_encoder(encoder or settings.encoder, settings.encoder_revision, device=settings.device)
-    elif encoder in (None, "auto"):
+    asked = settings.encoder if encoder in (None, "auto") else encoder
+    same = asked == settings.encoder
+    chosen = choose_encoder(asked, settings.encoder_revision if same else "", device=settings.device)
+    if not same and chosen.name == settings.encoder:
         chosen = choose_encoder(settings.encoder, settings.encoder_revision, device=settings.device)
-    else:
-        chosen = choose_encoder(encoder, settings.encoder_revision, device=settings.device)
-        if chosen.name != settings.encoder:
-            raise InputError(
-                f"{home} holds embeddings of {settings.encoder}, not of {chosen.name}: "
-                "a home keeps its encoder; give another folder with --home"
-            )
+    if "movie_embeddings" in held and chosen.name != settings.encoder:
+        raise InputError(
+            f"{home} holds embeddings of {settings.encoder}, not of {chosen.name}: "
+            "a home keeps its encoder; give another folder with --home"
+        )
     return replace(settings, source=wanted, encoder=chosen.name, encoder_revision=chosen.revision)
 
 
@@ -178,13 +186,6 @@ def record(home: Path, settings: Settings) -> None:
 def accept_licence(home: Path) -> None:
     """Write down that the licence of IMDb's data has been read and accepted."""
     _record(home, imdb={"accept_licence": True})
-
-
-def _recorded(home: Path) -> dict:
-    import tomllib
-
-    path = settings_path(home)
-    return tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _record(home: Path, **values: object) -> None:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from imdb_pipeline.errors import InputError, NotPublishedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 MANIFEST = "manifest.json"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -230,8 +230,13 @@ class Store:
                 content=manifest["info"].get("content"),
             )
 
-    def release(self, day: str, revisions: Mapping[str, Revision]) -> dict[str, Any]:
+    def release(self, day: str, revisions: Mapping[str, Revision], *, trained: Collection[str] = ()) -> dict[str, Any]:
         """Point ``CURRENT`` at one revision of each asset, unless it already points at a later day.
+
+        Parameters
+        ----------
+        trained
+            Assets that may be older than what they were made from: a training stands until the next one.
 
         Returns
         -------
@@ -246,6 +251,8 @@ class Store:
         """
         for name, revision in revisions.items():
             for source, reference in revision.manifest["inputs"].items():
+                if name in trained and source not in trained:
+                    continue
                 held = revisions.get(source)
                 if held and held.day == reference["day"] and held.data_hash != reference["data_hash"]:
                     raise NotPublishedError(

@@ -13,6 +13,7 @@ from imdb_pipeline.catalogue.documents import (
     with_documents,
 )
 from imdb_pipeline.catalogue.movies import DumpPaths, build_movies
+from imdb_pipeline.dumps.tables import check_ratings
 from imdb_pipeline.errors import InputError, NotPublishedError
 from imdb_pipeline.store import Pool
 from imdb_pipeline_tests.tiny_dumps import NAMES, PRINCIPALS, RATINGS, TITLES, write_dumps
@@ -128,25 +129,42 @@ def test_a_file_in_another_form_is_refused_by_name(tmp_path, file, text, says):
 
 
 @pytest.mark.parametrize(
-    ("file", "text", "check", "says"),
+    ("text", "says"),
     [
-        (
-            "title_ratings",
-            RATINGS.replace("7.4", "11.5"),
-            "title_ratings_table",
-            "tt0000001, column average_rating: 11.5",
-        ),
-        ("title_ratings", RATINGS.replace("\t7\n", "\t-7\n"), "title_ratings_table", "column num_votes: -7"),
-        ("title_ratings", RATINGS + "tt0000001\t7.0\t99\n", "title_ratings_table", "column tconst: tt0000001"),
-        ("title_basics", TITLES.replace("1999", "9999"), "movies_table", "column release_year: 9999"),
-        ("title_basics", TITLES.replace("tt0000004", "../etc"), "movies_table", "column tconst: ../etc"),
+        (TITLES.replace("1999", "9999"), "column release_year: 9999"),
+        (TITLES.replace("tt0000004", "../etc"), "column tconst: ../etc"),
+        (TITLES.replace("tt0000004", "tt0000001"), "column tconst: tt0000001"),
     ],
 )
-def test_a_value_out_of_range_fails_its_check_with_the_row(tmp_path, file, text, check, says):
-    _, outcomes = build_movies(paths_of(write_dumps(tmp_path, **{file: text})))
-    failed = {outcome.name: outcome for outcome in outcomes if not outcome.passed}
-    assert says in failed[check].message
-    assert failed[check].sample
+def test_a_movie_out_of_range_fails_its_check_with_the_row(tmp_path, text, says):
+    _, outcomes = build_movies(paths_of(write_dumps(tmp_path, title_basics=text)))
+    assert [outcome.passed for outcome in outcomes] == [False]
+    assert says in outcomes[0].message
+    assert outcomes[0].sample
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (RATINGS.replace("7.4", "11.5"), "ratings of today: row tt0000001, column averageRating: 11.5"),
+        (RATINGS.replace("\t7\n", "\t-7\n"), "column numVotes: -7"),
+        (RATINGS.replace("7.4", "NaN"), "column averageRating: NaN"),
+        (RATINGS + "tt0000001\t7.0\t99\n", "column tconst: tt0000001"),
+        (RATINGS + "\n", "row without an id: no cell in column tconst"),
+    ],
+)
+def test_a_rating_out_of_range_fails_the_check_of_its_dump(tmp_path, text, says):
+    path = write_dumps(tmp_path, title_ratings=text) / "title.ratings.tsv.gz"
+    outcome = check_ratings(path, shown="ratings of today")
+    assert not outcome.passed
+    assert says in outcome.message
+    assert check_ratings(write_dumps(tmp_path) / "title.ratings.tsv.gz", shown="").passed
+
+
+def test_a_person_who_stands_twice_has_one_name(tmp_path):
+    twice = NAMES + "nm0000001\tAnother Name\t\\N\t\\N\t\\N\t\\N\n"
+    credits = movies_of(write_dumps(tmp_path, name_basics=twice))["credits"][0].to_list()
+    assert [credit["name"] for credit in credits if credit["nconst"] == "nm0000001"] == ["Another Name"]
 
 
 def test_documents_are_for_enough_votes_and_for_the_last_and_coming_years(tmp_path):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from imdb_pipeline.dumps.tables import BASICS, NAMES, PRINCIPALS, RATINGS, cast, collect, scan_dump
+from imdb_pipeline.dumps.tables import BASICS, NAMES, PRINCIPALS, cast, collect, read_ratings, scan_dump
 from imdb_pipeline.gates import Outcome, check_table
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def build_movies(dumps: DumpPaths) -> tuple[pl.DataFrame, list[Outcome]]:
         (List(Struct{nconst, category, name})) in billing order, average_rating (Float64, 1 to 10) and num_votes
         (Int64), null where there is no rating. The name of a person who is not in name.basics is null.
     outcomes
-        Of the schemas of the tables that it is made from, and of its own.
+        Of its schema.
 
     Raises
     ------
@@ -51,41 +51,15 @@ def build_movies(dumps: DumpPaths) -> tuple[pl.DataFrame, list[Outcome]]:
     import polars as pl
 
     titles = _titles(dumps.basics)
-    ratings = _ratings(dumps.ratings)
+    ratings = read_ratings(dumps.ratings).rename({"averageRating": "average_rating", "numVotes": "num_votes"})
     credits = _credits(dumps.principals, dumps.names, titles.select("tconst"))
-    outcomes = [
-        check_table(
-            "title_ratings_table",
-            ratings,
-            ratings_schema(),
-            subject=str(dumps.ratings),
-            key="tconst",
-        )
-    ]
-    unique_ratings = ratings.unique("tconst", keep="first")
     movies = (
-        titles.join(unique_ratings, on="tconst", how="left")
+        titles.join(ratings, on="tconst", how="left")
         .join(credits, on="tconst", how="left")
         .with_columns(pl.col("credits").fill_null([]))
         .sort("tconst")
     )
-    outcomes.append(check_table("movies_table", movies, movies_schema(), subject=str(dumps.basics), key="tconst"))
-    return movies, outcomes
-
-
-def ratings_schema() -> pa.DataFrameSchema:
-    """Return what title.ratings may hold."""
-    import pandera.polars as pa
-    import polars as pl
-
-    return pa.DataFrameSchema(
-        {
-            "tconst": pa.Column(pl.String, pa.Check.str_matches(r"^tt\d+$"), unique=True),
-            "average_rating": pa.Column(pl.Float64, pa.Check.in_range(1, 10)),
-            "num_votes": pa.Column(pl.Int64, pa.Check.ge(0)),
-        },
-        strict=True,
-    )
+    return movies, [check_table("movies_table", movies, movies_schema(), subject=str(dumps.basics), key="tconst")]
 
 
 def movies_schema() -> pa.DataFrameSchema:
@@ -130,14 +104,6 @@ def _titles(path: Path) -> pl.DataFrame:
     )
 
 
-def _ratings(path: Path) -> pl.DataFrame:
-    import polars as pl
-
-    types = {"averageRating": pl.Float64, "numVotes": pl.Int64}
-    typed = cast(collect(scan_dump(path, RATINGS), path), path, types, key="tconst", required=RATINGS.columns)
-    return typed.select("tconst", average_rating="averageRating", num_votes="numVotes")
-
-
 def _credits(principals: Path, names: Path, movie_ids: pl.DataFrame) -> pl.DataFrame:
     """Return tconst and credits. Only the few per cent of both files that concern movies are ever held."""
     import polars as pl
@@ -158,7 +124,11 @@ def _credits(principals: Path, names: Path, movie_ids: pl.DataFrame) -> pl.DataF
         names,
     )
     known = cast(known, names, {}, key="nconst", required=("nconst", "knownForTitles"))
-    known = known.select("nconst", name="primaryName").unique("nconst", keep="first")
+    known = (
+        known.select("nconst", name="primaryName")
+        .sort("nconst", "name")
+        .unique("nconst", keep="first", maintain_order=True)
+    )
     return (
         lines.join(known, on="nconst", how="left")
         .sort("tconst", "ordering", "category", "nconst")

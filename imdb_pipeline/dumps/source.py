@@ -35,6 +35,8 @@ class FetchedDump:
 
     Attributes
     ----------
+    shown
+        What messages call it: its address, or its path in the source.
     rows
         Lines after the header.
     origin
@@ -42,6 +44,7 @@ class FetchedDump:
     """
 
     path: Path
+    shown: str
     rows: int
     unpacked_bytes: int
     origin: dict[str, Any] = field(default_factory=dict)
@@ -160,7 +163,7 @@ def fetch_dump(
     if changed:
         raise InputError(f"{shown}: changed while it was fetched; run again")
     rows, unpacked = verify(path, dump, shown=shown)
-    return FetchedDump(path, rows, unpacked, origin)
+    return FetchedDump(path, shown, rows, unpacked, origin)
 
 
 def verify(path: Path, dump: Dump, *, shown: str) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from imdb_pipeline.errors import InputError
+from imdb_pipeline.gates import Outcome, check_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -154,8 +155,8 @@ def cast(
         bad = frame.filter(pl.col(name).fill_null("") == "")
         if len(bad):
             raise InputError(
-                f"{path}: row {bad[key][0]}: no cell in column {name}, the row is too short "
-                f"({len(bad)} such rows); fetch the file again"
+                f"{path}: row {bad[key][0] or 'without an id'}: no cell in column {name}: it is empty, or the row is "
+                f"too short ({len(bad)} such rows); fetch the file again"
             )
     nulled = frame.with_columns(pl.when(~pl.all().is_in([NULL, ""])).then(pl.all()).name.keep())
     typed = nulled.with_columns(pl.col(name).cast(dtype, strict=False) for name, dtype in types.items())
@@ -167,3 +168,44 @@ def cast(
                 f"({len(bad)} such rows); fetch the file again or repair it"
             )
     return typed
+
+
+def read_ratings(path: Path) -> pl.DataFrame:
+    """Return title.ratings: tconst (String), averageRating (Float64), numVotes (Int64).
+
+    Raises
+    ------
+    InputError
+        The file is not in IMDb's form.
+    """
+    import polars as pl
+
+    types = {"averageRating": pl.Float64, "numVotes": pl.Int64}
+    return cast(collect(scan_dump(path, RATINGS), path), path, types, key="tconst", required=RATINGS.columns)
+
+
+def check_ratings(path: Path, *, shown: str) -> Outcome:
+    """Check what title.ratings holds: unique ids, ratings from 1 to 10, votes not negative.
+
+    Parameters
+    ----------
+    shown
+        What messages call the file.
+    """
+    import pandera.polars as pa
+    import polars as pl
+
+    name = "title_ratings_table"
+    schema = pa.DataFrameSchema(
+        {
+            "tconst": pa.Column(pl.String, pa.Check.str_matches(r"^tt\d+$"), unique=True),
+            "averageRating": pa.Column(pl.Float64, pa.Check.in_range(1, 10)),
+            "numVotes": pa.Column(pl.Int64, pa.Check.ge(0)),
+        },
+        strict=True,
+    )
+    try:
+        ratings = read_ratings(path)
+    except InputError as error:
+        return Outcome(name, passed=False, message=str(error).replace(str(path), shown))
+    return check_table(name, ratings, schema, subject=shown, key="tconst")

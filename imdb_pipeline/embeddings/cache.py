@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SHARD_DOCUMENTS = {"cpu": 1_024, "cuda": 16_384}
-"""Documents a shard: some 20 seconds of work."""
+SHARD_DOCUMENTS = {"cpu": 512, "cuda": 16_384}
+"""Documents a shard: some 10 seconds of work."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ def fill_cache(documents: pl.DataFrame, pool: Pool, encoder: Encoder, *, device:
     missing = wanted.join(_held(pool), on="document_hash", how="anti", maintain_order="left")
     missing = missing.sort(pl.col("document").str.len_bytes(), descending=True, maintain_order=True)
     truncated = done = 0
+    if len(missing):
+        log.info("embedding %d documents, %d are held already", len(missing), len(wanted) - len(missing))
     for shard in missing.iter_slices(SHARD_DOCUMENTS[device]):
         tokens, cut = encoder.tokenize(shard["document"].to_list())
         vectors = encoder.encode(tokens)

@@ -58,6 +58,10 @@ def project(
         )
         fitted = model.fit_transform(embeddings, knn_graph=(rows, distances))
         return Projection(np.asarray(fitted, dtype=np.float32), "cuML UMAP")
+    import numba
+
+    # Numba's OpenMP layer shares its thread pool with torch and leaves it some twenty times slower in this process.
+    numba.config.THREADING_LAYER = "workqueue"  # pyright: ignore[reportAttributeAccessIssue]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ImportWarning)  # the part that wants TensorFlow is not used
         from umap import UMAP

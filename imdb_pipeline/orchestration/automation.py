@@ -7,6 +7,7 @@ import dagster as dg
 from imdb_pipeline.dumps.source import needs_licence, remote_snapshot
 from imdb_pipeline.errors import PipelineError
 from imdb_pipeline.orchestration.assets.results import TRAINED
+from imdb_pipeline.orchestration.planning import has_champion
 from imdb_pipeline.orchestration.publishing import ASSETS, REUSE_TAG
 from imdb_pipeline.orchestration.resources import Home
 
@@ -49,16 +50,15 @@ def request_refresh(home: Home) -> dg.RunRequest | dg.SkipReason:
         return dg.SkipReason(str(error))
     if snapshot is None:
         return dg.SkipReason(f"the source {settings.source} is not watched: only an address changes by itself")
-    held = {asset: home.store.latest(asset, snapshot.day) for asset in snapshot.files}
-    same = all(
-        revision is not None and revision.manifest["settings"]["source"] == snapshot.files[asset]
-        for asset, revision in held.items()
-    )
     current = home.store.current()
-    if same and current is not None and current["day"] >= snapshot.day:
+    if current is not None and current["day"] > snapshot.day:
+        return dg.SkipReason(f"the files are of {snapshot.day}, and {current['day']} is released already")
+    if current is not None and all(
+        home.store.released(asset).manifest["settings"]["source"] == files for asset, files in snapshot.files.items()
+    ):
         return dg.SkipReason(f"the files of {snapshot.day} are held already")
     files = "-".join(str(file["etag"] or file["last_modified"]) for file in snapshot.files.values())
-    job = "daily" if home.store.days("champion") else "everything"
+    job = "daily" if has_champion(home.store) else "everything"
     return dg.RunRequest(run_key=f"{snapshot.day}:{files}", partition_key=snapshot.day, tags=_TAGS, job_name=job)
 
 

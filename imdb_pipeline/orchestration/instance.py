@@ -4,7 +4,9 @@ import os
 from pathlib import Path
 
 import dagster as dg
+import yaml
 
+from imdb_pipeline.errors import InputError
 from imdb_pipeline.store import write_atomically
 
 DAGSTER_YAML = """\
@@ -56,5 +58,11 @@ def prepare_instance(home: Path) -> Path:
 
 def open_instance(home: Path) -> dg.DagsterInstance:
     """Open the instance of a home."""
-    prepare_instance(home)
-    return dg.DagsterInstance.get()
+    folder = prepare_instance(home)
+    try:
+        return dg.DagsterInstance.get()
+    except (dg.DagsterInvalidConfigError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{folder / 'dagster.yaml'}: not a configuration of Dagster ({reason}); correct it, or delete it for ours"
+        ) from None

@@ -3,6 +3,12 @@
 from dataclasses import dataclass, field
 
 from imdb_pipeline.orchestration.publishing import STAGES, Request
+from imdb_pipeline.store import Store
+
+
+def has_champion(store: Store) -> bool:
+    """Whether any day holds a predictor that serves."""
+    return any(store.get("champion", day).manifest["rows"] for day in store.days("champion"))
 
 
 @dataclass(frozen=True)

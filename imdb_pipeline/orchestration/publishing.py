@@ -4,6 +4,7 @@
 logic, and what they mean, belongs to the packages they live in.
 """
 
+import errno
 import inspect
 import logging
 import time
@@ -229,6 +230,11 @@ def _materialize(
         yield _result(revision, made.metadata)
     except PipelineError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise
+        text = f"{error.filename or home.folder}: {error.strerror}; check permissions and free space, and run again"
+        raise dg.Failure(description=text, allow_retries=False) from error
 
 
 def _log_finished(stage: Stage, what: str) -> None:

@@ -1,5 +1,8 @@
 """A Dagster run of a day in this process: what the command line starts; it is in the UI afterwards."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,15 +12,19 @@ import dagster as dg
 from imdb_pipeline.compute import choose_compute
 from imdb_pipeline.definitions import defs
 from imdb_pipeline.dumps.source import remote_snapshot
-from imdb_pipeline.errors import GateError, InputError
+from imdb_pipeline.errors import GateError, InputError, PipelineError
 from imdb_pipeline.orchestration.assets.results import TRAINED
 from imdb_pipeline.orchestration.instance import open_instance
 from imdb_pipeline.orchestration.partitions import DAYS, FIRST_DAY
-from imdb_pipeline.orchestration.planning import Plan, plan
-from imdb_pipeline.orchestration.publishing import REUSE_TAG, STAGES, Request
+from imdb_pipeline.orchestration.planning import Plan, has_champion, plan
+from imdb_pipeline.orchestration.publishing import GPU_POOL, REUSE_TAG, STAGES, Request
 from imdb_pipeline.settings import Settings
 from imdb_pipeline.store import Store
 
+log = logging.getLogger("imdb_pipeline.runs")
+
+COMMAND_TAG = "imdb_pipeline/command"
+"""Marks a run of the command line, which lives and dies with its process."""
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 DUMP_ASSETS = tuple(name for name, stage in STAGES.items() if not stage.inputs)
 
@@ -61,7 +68,7 @@ def prepare(
 
 def refresh_assets(store: Store) -> list[str]:
     """Return what a refresh makes: all but the training, unless nothing has been trained yet."""
-    return [name for name in STAGES if name not in TRAINED or not store.days("champion")]
+    return [name for name in STAGES if name not in TRAINED or not has_champion(store)]
 
 
 def execute(prepared: Prepared, *, force: bool = False) -> str:
@@ -73,14 +80,15 @@ def execute(prepared: Prepared, *, force: bool = False) -> str:
         A step failed for a reason that a user can do something about; the message is the step's.
     """
     request = prepared.request
-    with open_instance(request.home) as instance:
+    with _alone(request.home), open_instance(request.home) as instance:
+        _clear_dead_runs(instance)
         job = defs.resolve_job_def("everything")
         try:
             result = job.execute_in_process(
                 instance=instance,
                 partition_key=request.day,
                 asset_selection=[dg.AssetKey(name) for name in prepared.plan.todo],
-                tags={} if force else {REUSE_TAG: "yes"},
+                tags={COMMAND_TAG: "yes", **({} if force else {REUSE_TAG: "yes"})},
                 run_config={
                     **_QUIET,
                     "resources": {
@@ -95,3 +103,31 @@ def execute(prepared: Prepared, *, force: bool = False) -> str:
         except dg.DagsterExecutionInterruptedError:
             raise KeyboardInterrupt from None
         return result.run_id
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Hold the home's lock, which the system frees when the process ends, however it ends."""
+    from filelock import FileLock, Timeout
+
+    home.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(home / ".run.lock", timeout=0):
+            yield
+    except Timeout:
+        raise PipelineError(f"another imdb-pipeline run is at work in {home}; wait for its end, or stop it") from None
+
+
+def _clear_dead_runs(instance: dg.DagsterInstance) -> None:
+    """Close the runs that a killed command left open: their places in a pool would be waited for without end."""
+    unfinished = dg.RunsFilter(
+        tags={COMMAND_TAG: "yes"},
+        statuses=[dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED],
+    )
+    for run in instance.get_runs(unfinished):
+        instance.report_run_canceled(run, message="its process was killed")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        log.info("run %s was killed; it is closed now", run.run_id)
+    holders = instance.event_log_storage.get_concurrency_info(GPU_POOL).active_run_ids
+    if holders:
+        log.info("waiting for the pool %s, held by run %s", GPU_POOL, ", ".join(sorted(holders)))

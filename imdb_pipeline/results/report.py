@@ -58,7 +58,7 @@ def write_report(path: Path, *, day: str, source: str, revisions: Mapping[str, R
         ratings=_embedded(draw_ratings(movies["average_rating"])),
         map=_embedded(draw_map(points.join(movies.select("tconst", "average_rating"), on="tconst", how="left"))),
         rows=[{**row, "fit_seconds": _fit_seconds(revisions, row["model"])} for row in board["rows"]],
-        scale=max([0.01, *(row["r2_high"] for row in board["rows"])]),
+        scale=max([0.01, *(row["r2_high"] for row in board["rows"] if row["r2_high"] is not None)]),
         too_few=board["too_few"],
         champion=champion["model"],
         no_champion=champion["reason"],

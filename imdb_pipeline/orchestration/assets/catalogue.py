@@ -6,6 +6,7 @@ import dagster as dg
 
 from imdb_pipeline.dumps.tables import BASICS, DUMPS, NAMES, PRINCIPALS, RATINGS, Dump
 from imdb_pipeline.errors import InputError
+from imdb_pipeline.gates import Outcome
 from imdb_pipeline.orchestration.publishing import Made, Request, Work, published_asset, table
 
 PREVIEW_ROWS = 8
@@ -16,7 +17,7 @@ PREVIEW_ROWS = 8
     kinds={"polars", "parquet"},
     inputs=(BASICS.asset, RATINGS.asset, PRINCIPALS.asset, NAMES.asset),
     checks={
-        "title_ratings_table": "title.ratings: unique ids, ratings from 1 to 10, votes not negative.",
+        "readable_rows": "Every row of the dumps that concerns a movie has its cells, and its numbers are numbers.",
         "movies_table": "movies: unique ids, types and ranges of every column.",
     },
 )
@@ -40,8 +41,9 @@ def movies(work: Work) -> Made:
     try:
         frame, outcomes = build_movies(DumpPaths(dump(BASICS), dump(RATINGS), dump(PRINCIPALS), dump(NAMES)))
     except InputError as error:
-        raise InputError(from_source(str(error))) from error
-    outcomes = [replace(outcome, message=from_source(outcome.message)) for outcome in outcomes]
+        return Made(rows=0, outcomes=[Outcome("readable_rows", passed=False, message=from_source(str(error)))])
+    readable = Outcome("readable_rows", passed=True, message=f"{len(frame):,} movies, with ratings and credits")
+    outcomes = [readable] + [replace(outcome, message=from_source(outcome.message)) for outcome in outcomes]
     frame.write_parquet(work.folder / "movies.parquet", compression="zstd")
     credits = pl.col("credits").list.len()
     best_known = frame.sort("num_votes", descending=True, nulls_last=True).head(PREVIEW_ROWS)

@@ -4,6 +4,7 @@ import base64
 
 import dagster as dg
 
+from imdb_pipeline.errors import PipelineError
 from imdb_pipeline.gates import Outcome
 from imdb_pipeline.orchestration.publishing import Made, Request, Work, published_asset, table
 
@@ -39,8 +40,11 @@ def movie_embeddings(work: Work) -> Made:
     encoder = load_encoder(choice, device=work.compute.device, dtype=work.compute.dtype)
     name = f"embeddings_{encoder.identity.key()}"
     pool = work.store.pool(name)
-    run = fill_cache(texts, pool, encoder, device=work.compute.device)
-    vectors = read_embeddings(documents["document_hash"], pool)
+    try:
+        run = fill_cache(texts, pool, encoder, device=work.compute.device)
+        vectors = read_embeddings(documents["document_hash"], pool)
+    except PipelineError as error:
+        return Made(rows=0, outcomes=[Outcome("every_document_embedded", passed=False, message=str(error))])
     documents.write_parquet(work.folder / "embeddings.parquet", compression="zstd")
     identity = asdict(encoder.identity)
     (work.folder / "encoder.json").write_text(json.dumps({**identity, "pool": name}, indent=2))

@@ -24,6 +24,7 @@ _IS = {
 }
 
 
+_ON_A_GPU = ("knn", "svr", "mlp")
 _FIGURES = ("mse", "mae", "r2", "r2_low", "r2_high")
 
 
@@ -62,7 +63,7 @@ def _predictor_asset(name: str) -> dg.AssetsDefinition:
         checks={}
         if name == "mean"
         else {"beats_the_mean": "Better than the mean on validation, by the paired interval."},
-        gpu=True,
+        gpu=name in _ON_A_GPU,
     )
     def predictor(work: Work) -> Made:
         return _fit(work, name)
@@ -108,13 +109,13 @@ def _fit(work: Work, name: str) -> Made:
         metadata={
             "errors": table(
                 [
-                    {"part": part, **{figure: round(metrics[figure], 4) for figure in _FIGURES}}
+                    {"part": part, **{figure: metrics[figure] for figure in _FIGURES}}
                     for part, metrics in fitted.metrics.items()
                 ]
             ),
             "validation mse": validation["mse"],
             "test mse": test["mse"],
-            "test r2": test["r2"],
+            **({"test r2": test["r2"]} if test["r2"] is not None else {}),
             "fit seconds": fitted.fit_seconds,
             "settings": fitted.model.settings,
         },

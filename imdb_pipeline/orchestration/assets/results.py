@@ -85,7 +85,7 @@ def report(work: Work) -> Made:
 def release(work: Work) -> Made:
     """Moves `CURRENT` to one consistent revision of every asset: what the command line, the API and the pages read.
     Never back to an earlier day."""
-    current = work.store.release(work.day, work.inputs)
+    current = work.store.release(work.day, work.inputs, trained=TRAINED)
     (work.folder / "release.json").write_text(
         json.dumps({name: revision.reference() for name, revision in work.inputs.items()}, indent=2)
     )
