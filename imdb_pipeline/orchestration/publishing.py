@@ -192,7 +192,8 @@ def _materialize(
         held = home.store.find(stage.asset, key) if context.run.tags.get(REUSE_TAG) == "yes" else None
         if held is not None:
             revision = held if held.day == request.day else home.store.adopt(held, request.day, inputs)
-            outcomes = [Outcome(**outcome) for outcome in revision.manifest["info"].get("checks", [])]
+            checks = revision.manifest["info"]["checks"]
+            outcomes = [Outcome(**outcome) for outcome in checks if outcome["name"] in stage.checks]
             yield from _check_results(stage, outcomes)
             _log_finished(stage, f"the same as on {held.day}")
             yield _result(revision, {"reused": True})
