@@ -197,10 +197,20 @@ def test_the_sensor_asks_for_a_run_once_and_again_when_a_file_changes(source, tm
         (source / "title.ratings.tsv.gz").write_bytes((changed / "title.ratings.tsv.gz").read_bytes())
         date_files(source, NOON)
         again = sensor_says(home)
-        assert (again.partition_key, again.job_name) == (DAY, "daily")
+        assert (again.partition_key, again.job_name) == (DAY, "everything")
         assert again.run_key != first.run_key
+
+
+def test_with_a_champion_new_files_ask_for_a_day_without_training(home, source):
+    with serve_folder(source) as (url, _):
+        settings = home / "settings.toml"
+        settings.write_text(settings.read_text().replace('"sample"', f'"{url}"'))
+        request = sensor_says(home)
+        assert (request.partition_key, request.job_name) == (DAY, "daily")
         late = schedule_says(home, "late_refresh")
-        assert (late.partition_key, late.run_key) == (DAY, again.run_key)
+        assert (late.partition_key, late.run_key) == (DAY, request.run_key)
+        date_files(source, datetime(2026, 3, 3, 12, tzinfo=UTC))
+        assert "2026-03-04 is released already" in sensor_says(home).skip_message
 
 
 def test_training_waits_for_its_cadence_and_for_a_new_day(held_home, tmp_path):
