@@ -161,7 +161,8 @@ def test_the_asset_page_shows_checks_and_metadata_in_a_browser(ui, tmp_path):
     for text in ("movies", "One row per movie or tvMovie", "title_basics_dump", "most voted", DAY):
         assert text in page, text
     page, _ = browse(f"{ui.address}/assets/movies?view=checks", tmp_path)
-    assert "title_ratings_table" in page
+    assert "readable_rows" in page
+    assert "movies_table" in page
 
 
 @pytest.mark.extra
