@@ -1,157 +1,73 @@
-"""Publishing: the only place that puts bytes in their final path.
+"""Publishing: the only place that puts an asset's bytes in their final path.
 
 The unit is an asset of a day: ``ASSET/DAY/REVISION/`` with its files and a manifest, and ``ASSET/DAY/LATEST`` that
 names the newest revision. A stage writes into a staging folder on the same file system; publishing syncs it, writes the
 manifest, renames the folder and moves the pointer, so a reader sees the old revision or the new one. ``CURRENT`` names
-one consistent revision of every asset: what readers outside the pipeline use.
+one consistent revision of every asset: what readers outside the pipeline use. What a killed process left half done,
+``recover`` ends or deletes.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import logging
 import os
-import re
-import shutil
-import uuid
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imdb_pipeline.errors import InputError, NotPublishedError
+from imdb_pipeline.durable import disk_errors, reached, sha256, sweep, sync, temporary, write_atomically
+from imdb_pipeline.errors import NotPublishedError
+from imdb_pipeline.locks import hold, lock_partition, share, sweep_partitions
+from imdb_pipeline.pool import Pool
+from imdb_pipeline.published import CURRENT, DAY, LATEST, NAME, Published, checked, revision_folders
+from imdb_pipeline.revision import EXPIRED, MANIFEST, Revision, data_hash, step_key
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-MANIFEST = "manifest.json"
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+__all__ = ["Pool", "Revision", "Store", "sha256", "step_key", "write_atomically"]
+
+log = logging.getLogger(__name__)
+
+_STAMP = "%Y%m%dT%H%M%S.%f"
 
 
-@dataclass(frozen=True)
-class Revision:
-    """A published revision of an asset of a day."""
+class Store(Published):
+    """The published revisions under one folder, and what adds to them."""
 
-    folder: Path
-    manifest: Mapping[str, Any]
-
-    @property
-    def asset(self) -> str:
-        return self.manifest["asset"]
-
-    @property
-    def day(self) -> str:
-        return self.manifest["day"]
-
-    @property
-    def id(self) -> str:
-        return self.manifest["revision"]
-
-    @property
-    def key(self) -> str:
-        return self.manifest["key"]
-
-    @property
-    def data_hash(self) -> str:
-        """sha256 over the names and contents of the data files; equal bytes, equal hash."""
-        return self.manifest["data_hash"]
-
-    def file(self, name: str) -> Path:
-        """Return the path of one of its files."""
-        if name not in self.manifest["files"]:
-            raise NotPublishedError(f"{self.folder} holds no {name}; materialize {self.asset} again")
-        return self.folder / name
-
-    def reference(self) -> dict[str, str]:
-        """Return what a manifest records of an input."""
-        return {"day": self.day, "revision": self.id, "data_hash": self.data_hash}
-
-
-def step_key(asset: str, code_version: str, inputs: Mapping[str, str], settings: Mapping[str, Any]) -> str:
-    """Return the sha256 of all that decides a step's result: same key, same result.
-
-    ``inputs`` maps the name of each input to its data hash.
-    """
-    parts = {"asset": asset, "code_version": code_version, "inputs": dict(inputs), "settings": dict(settings)}
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-class Store:
-    """The published revisions under one folder."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def pool(self, name: str) -> Pool:
-        """Return the pool of that name: ``documents``, or ``embeddings`` with the key of an encoder."""
-        return Pool(self.root / "pool" / _checked(name, _NAME))
-
-    def latest(self, asset: str, day: str) -> Revision | None:
-        """Return the newest revision of an asset of a day, or None."""
-        folder = self._day_folder(asset, day)
-        try:
-            revision = (folder / "LATEST").read_text(encoding="ascii").strip()
-        except FileNotFoundError:
-            return None
-        return self._read(folder / revision)
-
-    def get(self, asset: str, day: str) -> Revision:
-        """Return the newest revision of an asset of a day.
+    @contextmanager
+    def lock(self, asset: str, day: str) -> Iterator[None]:
+        """Be the one run that makes an asset of a day; a collection is waited for, and none starts meanwhile.
 
         Raises
         ------
-        NotPublishedError
-            There is none; the message names the days that there are.
+        PipelineError
+            Another run, in this process or another, is making it.
         """
-        revision = self.latest(asset, day)
-        if revision is None:
-            days = self.days(asset)
-            have = f"days held: {', '.join(days[-5:])}" if days else "no day is held"
-            raise NotPublishedError(f"{asset} of {day} is not published ({have}); materialize {asset} for {day} first")
-        return revision
+        with share(self._locks()), lock_partition(self._locks(), checked(asset, NAME), checked(day, DAY)):
+            yield
 
-    def at_or_before(self, asset: str, day: str) -> Revision | None:
-        """Return the newest revision of the latest day not after ``day``, or None."""
-        for held in reversed(self.days(asset)):
-            if held <= day:
-                return self.latest(asset, held)
-        return None
-
-    def days(self, asset: str) -> list[str]:
-        """Return the days that hold the asset, in order."""
-        folder = self.root / _checked(asset, _NAME)
-        if not folder.is_dir():
-            return []
-        return sorted(
-            path.name for path in folder.iterdir() if _DAY.fullmatch(path.name) and (path / "LATEST").is_file()
-        )
-
-    def assets(self) -> list[str]:
-        """Return the names of the assets that have been published, in order."""
-        if not self.root.is_dir():
-            return []
-        return sorted(path.name for path in self.root.iterdir() if _NAME.fullmatch(path.name) and self.days(path.name))
-
-    def find(self, asset: str, key: str) -> Revision | None:
-        """Return the newest day's latest revision that was made under this key, or None."""
-        for day in reversed(self.days(asset)):
-            revision = self.latest(asset, day)
-            if revision is not None and revision.key == key:
-                return revision
-        return None
+    @contextmanager
+    def at_rest(self) -> Iterator[bool]:
+        """Keep every run from locking a day; give False where one holds a lock already."""
+        with hold(self._locks(), wait=False) as held:
+            yield held
 
     @contextmanager
     def stage(self, asset: str) -> Iterator[Path]:
-        """Give an empty folder to write into; what was not published from it is deleted."""
-        _checked(asset, _NAME)
-        folder = self.root / ".staging" / f"{asset}-{uuid.uuid4().hex}"
-        folder.mkdir(parents=True)
-        try:
+        """Give an empty folder to write into; what was not published from it is deleted.
+
+        Raises
+        ------
+        PipelineError
+            The disk is full.
+        """
+        staging = self.root / ".staging"
+        staging.mkdir(parents=True, exist_ok=True)
+        with disk_errors(self.root), temporary(staging, checked(asset, NAME), folder=True) as folder:
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def publish(
         self,
@@ -179,36 +95,44 @@ class Store:
             Identifies data that the folder only refers to (vectors in a cache); part of the data hash.
         """
         folder = self._day_folder(asset, day)
-        folder.mkdir(parents=True, exist_ok=True)
         files = {path.name: {"sha256": sha256(path), "bytes": path.stat().st_size} for path in sorted(staged.iterdir())}
-        digest = hashlib.sha256((content or "").encode())
-        for name, entry in files.items():
-            digest.update(f"\n{name} {entry['sha256']}".encode())
-        data_hash = digest.hexdigest()
-        now = datetime.now(UTC)
-        manifest = {
-            "asset": asset,
-            "day": day,
-            "revision": f"{now:%Y%m%dT%H%M%S.%f}-{data_hash[:8]}",
-            "created_at": now.isoformat(timespec="seconds"),
-            "key": key,
-            "data_hash": data_hash,
-            "code_version": code_version,
-            "rows": rows,
-            "schema": _schemas(staged),
-            "files": files,
-            "inputs": {name: revision.reference() for name, revision in inputs.items()},
-            "settings": dict(settings),
-            "info": dict(info),
-        }
-        (staged / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False), encoding="utf-8")
+        reached("publish: files staged")
         for path in staged.iterdir():
-            _sync(path)
-        _sync(staged)
-        final = folder / manifest["revision"]
-        staged.rename(final)
-        _sync(folder)
-        write_atomically(folder / "LATEST", manifest["revision"].encode("ascii"))
+            sync(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        sync(folder.parent)
+        sync(self.root)
+        hashed = data_hash(files, content)
+        # Between the renaming and the pointer a recovery would take the revision for one whose publisher died.
+        with hold(folder):
+            self._settle(folder)
+            now = _next_stamp(folder)
+            manifest = {
+                "asset": asset,
+                "day": day,
+                "revision": f"{now:{_STAMP}}-{hashed[:8]}",
+                "created_at": now.isoformat(timespec="seconds"),
+                "key": key,
+                "data_hash": hashed,
+                "code_version": code_version,
+                "rows": rows,
+                "schema": _schemas(staged),
+                "files": files,
+                "inputs": {name: revision.reference() for name, revision in inputs.items()},
+                "settings": dict(settings),
+                "info": {**info, "content": content},
+            }
+            (staged / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False), encoding="utf-8")
+            reached("publish: manifest written")
+            sync(staged / MANIFEST)
+            sync(staged)
+            reached("publish: synced")
+            final = folder / manifest["revision"]
+            staged.rename(final)
+            reached("publish: folder renamed")
+            sync(folder)
+            write_atomically(folder / LATEST, manifest["revision"].encode("ascii"))
+            reached("publish: pointer moved")
         return Revision(final, manifest)
 
     def adopt(self, revision: Revision, day: str, inputs: Mapping[str, Revision]) -> Revision:
@@ -216,6 +140,7 @@ class Store:
         with self.stage(revision.asset) as staged:
             for name in revision.manifest["files"]:
                 os.link(revision.file(name), staged / name)
+            reached("adopt: files linked")
             manifest = revision.manifest
             return self.publish(
                 staged,
@@ -258,105 +183,168 @@ class Store:
                     raise NotPublishedError(
                         f"{name} of {day} was made from an older {source}; materialize {name} again before release"
                     )
-        current = self.current()
-        if current is not None and current["day"] > day:
-            return current
-        release = {
-            "day": day,
-            "released_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "assets": {name: revision.reference() for name, revision in sorted(revisions.items())},
-        }
-        write_atomically(self.root / "CURRENT", json.dumps(release, indent=2).encode())
-        return release
+        with hold(self.root):  # two releases at once would both read the same day and move back
+            current = self.current()
+            if current is not None and current["day"] > day:
+                return current
+            release = {
+                "day": day,
+                "released_at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "assets": {name: revision.reference() for name, revision in sorted(revisions.items())},
+            }
+            reached("release: decided")
+            write_atomically(self.root / CURRENT, json.dumps(release, indent=2).encode())
+            reached("release: moved")
+            return release
 
-    def current(self) -> dict[str, Any] | None:
-        """Return the release that readers use, or None before the first."""
-        try:
-            return json.loads((self.root / "CURRENT").read_bytes())
-        except FileNotFoundError:
-            return None
+    def expire(self, revision: Revision) -> int:
+        """Delete the data files of a revision, keep its manifest, and return the bytes freed.
 
-    def released(self, asset: str) -> Revision:
-        """Return the revision of an asset that the current release names.
+        A reader sees all files or an expired revision; after a kill, ``recover`` deletes the rest.
+        """
+        if not revision.expired:
+            expired = {"expired_at": datetime.now(UTC).isoformat(timespec="seconds")}
+            write_atomically(revision.folder / EXPIRED, json.dumps(expired).encode())
+        freed = 0
+        for name in revision.manifest["files"]:
+            freed += _own_bytes(revision.folder / name)
+            (revision.folder / name).unlink(missing_ok=True)
+            reached("expire: a file deleted")
+        return freed
+
+    def remove(self, revision: Revision) -> int:
+        """Delete a superseded revision whole, and return the bytes freed.
 
         Raises
         ------
-        NotPublishedError
-            Nothing has been released, or the release has no such asset.
+        ValueError
+            It is the newest of its day.
         """
-        current = self.current()
-        if current is None:
-            raise NotPublishedError(
-                f"{self.root.parent} holds no release yet; make one with `imdb-pipeline run --home {self.root.parent}`"
-            )
-        if asset not in current["assets"]:
-            raise NotPublishedError(f"the release of {current['day']} holds no {asset}; run `imdb-pipeline run`")
-        reference = current["assets"][asset]
-        return self._read(self._day_folder(asset, reference["day"]) / reference["revision"])
+        folder = revision.folder
+        with hold(folder.parent):
+            latest = self.latest(revision.asset, revision.day)
+            if latest is not None and latest.id == revision.id:
+                raise ValueError(f"{folder} is the newest revision of its day")
+            freed = sum(_own_bytes(path) for path in folder.iterdir())
+            self.discard(folder)
+        return freed
 
-    def _read(self, folder: Path) -> Revision:
+    def discard(self, path: Path) -> None:
+        """Delete a file or folder of the home so that nobody sees a part of it."""
+        staging = self.root / ".staging"
+        staging.mkdir(parents=True, exist_ok=True)
+        with temporary(staging, "discarded", folder=True) as trash:
+            path.rename(trash / path.name)
+            reached("discard: renamed")
+
+    def recover(self) -> list[str]:
+        """End or delete what dead processes left half done; what a living one is doing stays.
+
+        - Staging folders, temporary files and lock files of dead processes are deleted.
+        - A revision newer than the one that LATEST names was never published, and is deleted.
+        - A LATEST that is missing, damaged, or names a revision that cannot be read is moved to the newest whole
+          revision of its day: that had passed its checks before it was renamed. Where there is none, the day is not
+          published any more.
+        - A CURRENT that is missing or damaged is written again from the newest published ``release``.
+        - Data files of an expired revision are deleted.
+
+        Returns
+        -------
+        list of str
+            What was done, a line each; also logged.
+        """
+        if not self.root.is_dir():
+            return []
+        sweep_partitions(self._locks())
+        home = self.root.parent
+        folders = [home, home / "dagster", self.root, self.root / ".staging", *(self.root / "pool").glob("*/")]
+        done = [f"deleted {path}, which a killed run left" for folder in folders for path in sweep(folder)]
+        for folder in sorted(path for path in self.root.glob("*/*/") if DAY.fullmatch(path.name)):
+            done += [f"deleted {path}, which a killed run left" for path in sweep(folder)]
+            with hold(folder, wait=False) as idle:
+                if idle:
+                    done += self._settle(folder)
+        with hold(self.root):
+            done += self._settle_current()
+        for line in done:
+            log.warning("%s", line)
+        return done
+
+    def _locks(self) -> Path:
+        folder = self.root / ".locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _settle(self, folder: Path) -> list[str]:
+        """Have the pointer of a day, whose lock is held, name a revision that can be read, and none be newer."""
+        folders = revision_folders(folder)
         try:
-            return Revision(folder, json.loads((folder / MANIFEST).read_bytes()))
-        except (FileNotFoundError, json.JSONDecodeError) as error:
-            raise NotPublishedError(f"{folder}: the manifest cannot be read ({error}); materialize it again") from None
+            latest = self.latest(folder.parent.name, folder.name)
+        except NotPublishedError:
+            latest = None
+        done = []
+        if latest is None:
+            latest = next(filter(None, (self._whole(path) for path in reversed(folders))), None)
+            if latest is not None:
+                write_atomically(folder / LATEST, latest.id.encode("ascii"))
+                done.append(f"{folder / LATEST} names {latest.id} again")
+            elif (folder / LATEST).exists():
+                (folder / LATEST).unlink()
+                done.append(f"deleted {folder / LATEST}, which named no revision that can be read")
+        for path in folders:
+            if latest is None or path.name > latest.id:
+                if self._is_released(path):
+                    continue
+                self.discard(path)
+                done.append(f"deleted {path}, which was not published")
+            elif (path / EXPIRED).exists():
+                revision = self._whole(path)
+                if revision is not None and self.expire(revision):
+                    done.append(f"deleted the files of {path}, which had expired")
+        return done
 
-    def _day_folder(self, asset: str, day: str) -> Path:
-        return self.root / _checked(asset, _NAME) / _checked(day, _DAY)
-
-
-class Pool:
-    """Tables of rows that never change, each row under the hash of what made it, kept once for all days.
-
-    A shard is a Parquet file named by the sha256 of its bytes; it appears whole or not at all.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def shards(self) -> list[Path]:
-        return sorted(self.root.glob("*.parquet"))
-
-    def add(self, frame: Any) -> Path:
-        """Write a polars frame as a shard and return its path."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        staged = self.root / f".shard-{uuid.uuid4().hex}"
+    def _settle_current(self) -> list[str]:
+        """Write CURRENT again where it is missing or damaged, from the newest revision of ``release``."""
         try:
-            frame.write_parquet(staged, compression="zstd")
-            final = self.root / f"{sha256(staged)}.parquet"
-            _sync(staged)
-            staged.rename(final)
-        finally:
-            staged.unlink(missing_ok=True)
-        _sync(self.root)
-        return final
+            if self.current() is not None:
+                return []
+        except NotPublishedError:
+            pass
+        days = self.days("release")
+        if not days:
+            (self.root / CURRENT).unlink(missing_ok=True)
+            return []
+        made = self.get("release", days[-1])
+        release = {"day": made.day, "released_at": made.manifest["created_at"], "assets": made.manifest["inputs"]}
+        write_atomically(self.root / CURRENT, json.dumps(release, indent=2).encode())
+        return [f"{self.root / CURRENT} names the release of {made.day} again"]
+
+    def _is_released(self, folder: Path) -> bool:
+        try:
+            current = self.current()
+        except NotPublishedError:
+            return True  # it may be: what it holds is not known
+        reference = (current or {"assets": {}})["assets"].get(folder.parent.parent.name, {})
+        return reference.get("revision") == folder.name and reference.get("day") == folder.parent.name
 
 
-def sha256(path: Path) -> str:
-    """Return the hex sha256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _next_stamp(day_folder: Path) -> datetime:
+    """Return the time, or just after the newest revision's where the clock went back: ids keep the order of making."""
+    now = datetime.now(UTC)
+    folders = revision_folders(day_folder)
+    if not folders:
+        return now
+    newest = datetime.strptime(folders[-1].name.split("-")[0], _STAMP).replace(tzinfo=UTC)
+    return max(now, newest + timedelta(microseconds=1))
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a small file: a reader sees the old bytes or the new ones."""
-    staged = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+def _own_bytes(path: Path) -> int:
+    """Return the bytes that deleting a file frees: none where another day links it, or it is gone."""
     try:
-        with staged.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        staged.rename(path)
-    finally:
-        staged.unlink(missing_ok=True)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        status = path.stat()
+    except FileNotFoundError:
+        return 0
+    return status.st_size if status.st_nlink == 1 else 0
 
 
 def _schemas(folder: Path) -> dict[str, dict[str, str]]:
@@ -366,9 +354,3 @@ def _schemas(folder: Path) -> dict[str, dict[str, str]]:
     import polars as pl
 
     return {path.name: {name: str(dtype) for name, dtype in pl.read_parquet_schema(path).items()} for path in tables}
-
-
-def _checked(name: str, pattern: re.Pattern[str]) -> str:
-    if not pattern.fullmatch(name):
-        raise InputError(f"{name!r} is no name of an asset or a day (YYYY-MM-DD)")
-    return name

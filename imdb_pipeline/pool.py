@@ -1,0 +1,133 @@
+"""Pools: rows that never change, each under the hash of what made it, kept once for all days."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from imdb_pipeline.durable import reached, sha256, sync, temporary, write_atomically
+from imdb_pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import polars as pl
+
+_RETIRED = ".retired"
+
+
+class Pool:
+    """Tables of rows that never change.
+
+    A shard is a Parquet file named by the sha256 of its bytes; it appears whole or not at all. A row may be in two
+    shards. A shard is retired, by a small file beside it with the day, before it is deleted: readers that listed it
+    earlier may still be scanning it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def shards(self) -> list[Path]:
+        """Return the shards that are not retired, in the order of their names."""
+        # The retired ones first: one that is rewritten in this moment is then seen in its old form or in both.
+        retired = {path.stem for path in self.root.glob(f"*{_RETIRED}")}
+        return sorted(path for path in self.root.glob("*.parquet") if path.stem not in retired)
+
+    def add(self, frame: pl.DataFrame) -> Path:
+        """Write a frame as a shard and return its path."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with temporary(self.root, "shard") as staged:
+            frame.write_parquet(staged, compression="zstd")
+            final = self.root / f"{sha256(staged)}.parquet"
+            reached("pool: shard written")
+            sync(staged)
+            staged.rename(final)
+            reached("pool: shard renamed")
+        sync(self.root)
+        final.with_suffix(_RETIRED).unlink(missing_ok=True)
+        return final
+
+    def read(self, schema: Mapping[str, Any]) -> pl.DataFrame:
+        """Return columns of all shards.
+
+        Parameters
+        ----------
+        schema
+            Names of the columns, with the dtypes that they have where the pool is empty.
+
+        Raises
+        ------
+        PipelineError
+            A shard is not readable as Parquet, or lacks a column.
+        """
+        import polars as pl
+
+        shards = self.shards()
+        if not shards:
+            return pl.DataFrame(schema=schema)
+        try:
+            return pl.scan_parquet(shards).select(schema.keys()).collect()
+        except pl.exceptions.PolarsError:
+            for shard in shards:
+                _readable(shard, list(schema))
+            raise
+
+    def rows(self) -> int:
+        """Return the rows of all shards, by their footers."""
+        import polars as pl
+
+        shards = self.shards()
+        return int(pl.scan_parquet(shards).select(pl.len()).collect().item()) if shards else 0
+
+    def verify(self) -> list[Path]:
+        """Read every shard and return those whose bytes are not what their name says."""
+        return [shard for shard in self.shards() if sha256(shard) != shard.stem]
+
+    def set_aside(self, shard: Path) -> Path:
+        """Move a damaged shard out of the pool, to a folder beside it, and return its path there.
+
+        The steps that fill the pool make its rows again.
+        """
+        folder = self.root.parent / f"{self.root.name}.damaged"
+        folder.mkdir(exist_ok=True)
+        aside = shard.rename(folder / shard.name)
+        sync(folder)
+        sync(self.root)
+        return aside
+
+    def retire(self, shard: Path, day: date) -> None:
+        """Take a shard out of what is read; ``delete_retired`` deletes it later."""
+        write_atomically(shard.with_suffix(_RETIRED), day.isoformat().encode("ascii"))
+
+    def delete_retired(self, before: date) -> int:
+        """Delete the shards that were retired on an earlier day than ``before``, and return their bytes."""
+        freed = 0
+        for marker in self.root.glob(f"*{_RETIRED}"):
+            try:
+                retired = date.fromisoformat(marker.read_bytes().decode())
+            except ValueError:
+                marker.unlink()  # damaged: the shard is read again, and judged anew
+                continue
+            if retired >= before:
+                continue
+            shard = marker.with_suffix(".parquet")
+            if shard.exists():
+                freed += shard.stat().st_size
+                shard.unlink()
+            reached("pool: retired shard deleted")
+            marker.unlink()
+        return freed
+
+
+def _readable(shard: Path, columns: list[str]) -> None:
+    import polars as pl
+
+    try:
+        pl.read_parquet(shard, columns=columns)
+    except pl.exceptions.PolarsError as error:
+        reason = " ".join(str(error).split())[:120]
+        raise PipelineError(
+            f"{shard}: a damaged shard ({reason}); move it out of its folder, then materialize movie_documents and "
+            "movie_embeddings again: they make what is missing"
+        ) from None
