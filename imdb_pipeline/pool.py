@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import contextmanager
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +11,13 @@ from imdb_pipeline.durable import reached, sha256, sync, temporary, write_atomic
 from imdb_pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     import polars as pl
 
 _RETIRED = ".retired"
+_DEAD = "dead.json"
 
 
 class Pool:
@@ -70,15 +73,25 @@ class Pool:
             return pl.scan_parquet(shards).select(schema.keys()).collect()
         except pl.exceptions.PolarsError:
             for shard in shards:
-                _readable(shard, list(schema))
+                with _naming(shard):
+                    pl.read_parquet(shard, columns=list(schema))
             raise
 
     def rows(self) -> int:
-        """Return the rows of all shards, by their footers."""
+        """Return the rows of all shards, by their footers.
+
+        Raises
+        ------
+        PipelineError
+            A shard is not readable as Parquet.
+        """
         import polars as pl
 
-        shards = self.shards()
-        return int(pl.scan_parquet(shards).select(pl.len()).collect().item()) if shards else 0
+        rows = 0
+        for shard in self.shards():
+            with _naming(shard):
+                rows += int(pl.scan_parquet(shard).select(pl.len()).collect().item())
+        return rows
 
     def verify(self) -> list[Path]:
         """Read every shard and return those whose bytes are not what their name says."""
@@ -100,8 +113,8 @@ class Pool:
         """Take a shard out of what is read; ``delete_retired`` deletes it later."""
         write_atomically(shard.with_suffix(_RETIRED), day.isoformat().encode("ascii"))
 
-    def delete_retired(self, before: date) -> int:
-        """Delete the shards that were retired on an earlier day than ``before``, and return their bytes."""
+    def delete_retired(self, until: date) -> int:
+        """Delete the shards that were retired on that day or earlier, and return their bytes."""
         freed = 0
         for marker in self.root.glob(f"*{_RETIRED}"):
             try:
@@ -109,7 +122,7 @@ class Pool:
             except ValueError:
                 marker.unlink()  # damaged: the shard is read again, and judged anew
                 continue
-            if retired >= before:
+            if retired > until:
                 continue
             shard = marker.with_suffix(".parquet")
             if shard.exists():
@@ -119,12 +132,26 @@ class Pool:
             marker.unlink()
         return freed
 
+    def note_dead(self, rows: Mapping[str, int]) -> None:
+        """Write down how many rows of each shard (by its name's stem) nothing needs any more."""
+        write_atomically(self.root / _DEAD, json.dumps(dict(rows)).encode())
 
-def _readable(shard: Path, columns: list[str]) -> None:
+    def dead_rows(self) -> int:
+        """Return how many rows of the shards nothing needs, as last noted."""
+        try:
+            noted = json.loads((self.root / _DEAD).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return 0
+        return sum(noted.get(shard.stem, 0) for shard in self.shards())
+
+
+@contextmanager
+def _naming(shard: Path) -> Iterator[None]:
+    """Turn what Polars says of a damaged shard into an error that names it."""
     import polars as pl
 
     try:
-        pl.read_parquet(shard, columns=columns)
+        yield
     except pl.exceptions.PolarsError as error:
         reason = " ".join(str(error).split())[:120]
         raise PipelineError(

@@ -58,6 +58,22 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class RetentionSettings:
+    """What a collection keeps: files of how many of the newest days that the home holds, and revisions of a day."""
+
+    dumps_days: Annotated[int, Field(ge=1)] = 7
+    """of the dumps as fetched"""
+    days: Annotated[int, Field(ge=1)] = 30
+    """of all other results, but the small ones"""
+    documents_days: Annotated[int, Field(ge=1)] = 400
+    """of the small ones: a day's list of documents, changes, split, leaderboard, champion, release"""
+    revisions: Annotated[int, Field(ge=1)] = 2
+    """the newest revisions of a day, the published one among them"""
+    quarantine_days: Annotated[int, Field(ge=1)] = 14
+    """calendar days after which refused files are deleted"""
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Settings:
     """Everything in ``settings.toml``; every key is documented in docs/settings.md."""
 
@@ -72,6 +88,7 @@ class Settings:
     imdb: ImdbSettings = field(default_factory=ImdbSettings)
     catalogue: CatalogueSettings = field(default_factory=CatalogueSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
 
 
 def home_path(home: str | Path | None = None) -> Path:

@@ -1,28 +1,47 @@
-"""What a home holds: days, the current release, sizes."""
+"""What a home holds: days, the current release, sizes, and what is left over or at work."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
+from imdb_pipeline.durable import temporaries
+from imdb_pipeline.locks import held_partitions, hold
 from imdb_pipeline.settings import load_settings
 from imdb_pipeline.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from imdb_pipeline.pool import Pool
+
 
 def home_status(home: Path) -> dict[str, Any]:
-    """Return home, source, encoder, current (a day or None), assets (one row each), pool_bytes."""
+    """Return what a home holds; nothing is changed.
+
+    Returns
+    -------
+    dict
+        home, source, encoder; current (a day or None); assets (asset, days, expired_days, latest, revision, rows,
+        bytes); pool_bytes; pools (pool, shards, rows, live_rows by the last collection, bytes); leftovers (paths of
+        what killed runs left in the staging); quarantine (folder, day, reason); locks (asset, day, pid, since) of
+        the runs at work.
+    """
     settings = load_settings(home)
     store = Store(home / "store")
     current = store.current()
+    pools = [_pool(pool) for pool in store.pools()]
     return {
         "home": str(home),
         "source": settings.source,
         "encoder": settings.encoder,
         "current": current["day"] if current else None,
         "assets": [_asset(store, name) for name in store.assets()],
-        "pool_bytes": sum(path.stat().st_size for path in (store.root / "pool").rglob("*.parquet")),
+        "pool_bytes": sum(pool["bytes"] for pool in pools),
+        "pools": pools,
+        "leftovers": [str(path) for path in temporaries(store.root / ".staging") if _left(path)],
+        "quarantine": [_quarantined(folder) for folder in sorted((home / "quarantine").glob("*/"))],
+        "locks": held_partitions(store.root / ".locks"),
     }
 
 
@@ -33,8 +52,37 @@ def _asset(store: Store, name: str) -> dict[str, Any]:
     return {
         "asset": name,
         "days": len(days),
+        "expired_days": sum(store.get(name, day).expired for day in days),
         "latest": days[-1],
         "revision": latest.id,
         "rows": latest.manifest["rows"],
         "bytes": sum(path.stat().st_size for path in files),
     }
+
+
+def _pool(pool: Pool) -> dict[str, Any]:
+    rows = pool.rows()
+    return {
+        "pool": pool.root.name,
+        "shards": len(pool.shards()),
+        "rows": rows,
+        "live_rows": rows - pool.dead_rows(),
+        "bytes": sum(path.stat().st_size for path in pool.root.glob("*.parquet")),
+    }
+
+
+def _left(path: Path) -> bool:
+    """Whether the process that made it is dead."""
+    try:
+        with hold(path, shared=True, wait=False) as dead:
+            return dead
+    except FileNotFoundError:
+        return False
+
+
+def _quarantined(folder: Path) -> dict[str, Any]:
+    try:
+        told = json.loads((folder / "reason.json").read_bytes())
+    except (OSError, ValueError):
+        told = {}
+    return {"folder": str(folder), "day": told.get("day"), "reason": told.get("reason")}

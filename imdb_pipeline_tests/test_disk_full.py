@@ -69,7 +69,7 @@ def test_whatever_library_meets_the_full_disk_the_error_is_one_line(tmp_path, wr
     store = Store(tmp_path)
     with (
         pytest.raises(PipelineError, match="No space left on device; free some space"),
-        store.stage("movies") as folder,
+        store.stage("movies"),
     ):
         write()
     assert list((tmp_path / ".staging").iterdir()) == []
