@@ -71,7 +71,7 @@ def heads(urls: Sequence[str], *, timeout_seconds: float = 60.0, attempts: int =
     Raises
     ------
     InputError
-        An address does not answer in time, does not hold the file, or does not date it: the first that said so.
+        An address does not answer in time, does not hold the file, or does not date it; it names the first such.
     """
     until = time.monotonic() + timeout_seconds
     share = timeout_seconds / attempts
@@ -79,7 +79,7 @@ def heads(urls: Sequence[str], *, timeout_seconds: float = 60.0, attempts: int =
         connect_seconds=share,
         read_seconds=share,
         attempts=attempts,
-        backoff_seconds=share / 4,
+        backoff_seconds=min(share / 4, 1.0),
         deadline_seconds=0.9 * timeout_seconds,  # the rest is for saying what was wrong
     )
     came: queue.SimpleQueue[tuple[int, RemoteFile | BaseException]] = queue.SimpleQueue()
@@ -98,15 +98,16 @@ def heads(urls: Sequence[str], *, timeout_seconds: float = 60.0, attempts: int =
         while len(results) < len(urls):
             index, result = came.get(timeout=max(until - time.monotonic(), 0))
             results[index] = result
-    for _, result in sorted(results.items()):
+    remotes = []
+    for index, url in enumerate(urls):
+        result = results.get(index)
+        if result is None:
+            shown = without_userinfo(url)
+            raise InputError(f"{shown}: no answer within {timeout_seconds:g} s; check the network and try again")
         if isinstance(result, BaseException):
             raise result
-    for index, url in enumerate(urls):
-        if index not in results:
-            raise InputError(
-                f"{without_userinfo(url)}: no answer within {timeout_seconds:g} s; check the network and try again"
-            )
-    return [result for _, result in sorted(results.items()) if isinstance(result, RemoteFile)]
+        remotes.append(result)
+    return remotes
 
 
 def _head(url: str, limits: Limits) -> RemoteFile:

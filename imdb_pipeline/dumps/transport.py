@@ -16,12 +16,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from imdb_pipeline.errors import InputError
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Collection, Iterator, Mapping
 
     import httpx
@@ -123,13 +125,13 @@ def persist(
             return attempt(deadline)
         except Again as again:
             reason, asked = _line(str(again)), again.asked_seconds
-        failures = 1 if progressed() else failures + 1
+        failures = 0 if progressed() else failures + 1
         if failures >= limits.attempts:
             raise InputError(
                 f"{shown}: {reason}, {failures} attempts in a row; check the address and the network, then try again"
             )
         # Full jitter: clients that failed together do not come back together.
-        wait = random.uniform(0, limits.backoff_seconds * 2 ** min(failures - 1, 30))
+        wait = random.uniform(0, limits.backoff_seconds * 2 ** min(max(failures - 1, 0), 30))
         wait = min(asked + min(wait, limits.backoff_seconds) if asked else wait, limits.longest_wait_seconds)
         if time.monotonic() + wait >= deadline:
             raise InputError(f"{shown}: {reason}, and no time is left for another attempt; try again later")
@@ -201,7 +203,14 @@ def _client(account: tuple[str, str] | None, limits: Limits, deadline: float) ->
     left = max(deadline - time.monotonic(), 0.001)
     timeout = httpx.Timeout(min(limits.read_seconds, left), connect=min(limits.connect_seconds, left))
     headers = {"user-agent": f"imdb-pipeline/{__version__}", "accept": "*/*", "accept-encoding": "identity"}
-    return httpx.Client(auth=account, timeout=timeout, headers=headers, follow_redirects=False)
+    return httpx.Client(auth=account, verify=_ssl_context(), timeout=timeout, headers=headers, follow_redirects=False)
+
+
+@cache
+def _ssl_context() -> ssl.SSLContext:
+    import httpx
+
+    return httpx.create_ssl_context()  # reads all certificates, which takes longer than most requests
 
 
 def _check_status(shown: str, response: httpx.Response, accept: Collection[int]) -> None:
@@ -254,9 +263,9 @@ def _translated(shown: str, watch: _Watch) -> Iterator[None]:
 
     try:
         yield
-    except httpx.InvalidURL as error:
-        # Such an address cannot be taken apart safely, so all that might be a password goes.
-        raise InputError(f"{re.sub('//.*@', '//', shown)}: not an address ({_line(str(error))}); check it") from None
+    except httpx.InvalidURL:
+        # Such an address cannot be taken apart, so all that may be a password goes, and httpx's words, which quote it.
+        raise InputError(f"{_line(re.sub('//.*@', '//', shown))}: not an address; check it") from None
     except httpx.UnsupportedProtocol:
         raise InputError(f"{shown}: not an http or https address; check it") from None
     except httpx.TransportError as error:
