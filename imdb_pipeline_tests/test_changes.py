@@ -1,4 +1,4 @@
-"""What a day changed against the previous good one."""
+"""What a day changed against the previous good one, and how the report shows it."""
 
 from pathlib import Path
 
@@ -7,9 +7,12 @@ import pytest
 
 from imdb_pipeline.catalogue.changes import MOVERS, Changes, Day, find_changes, read_changes, write_changes
 from imdb_pipeline.catalogue.documents import build_documents
-from imdb_pipeline.store import Pool
+from imdb_pipeline.results.report import write_report
+from imdb_pipeline.store import Pool, Store
+from imdb_pipeline_tests.conftest import DAY
 
-TODAY, BEFORE = "2026-03-04", "2026-03-02"
+LEFT_OUT = ("report", "release", "catalogue_changes")
+BEFORE = "2026-03-02"
 CREDIT = pl.Struct({"nconst": pl.String, "category": pl.String, "name": pl.String})
 COLUMNS = {
     "tconst": pl.String,
@@ -55,7 +58,7 @@ def day_of(day: str, movies: list[dict], pool: Pool) -> Day:
 
 def compare(folder: Path, before: list[dict], today: list[dict], **arguments) -> Changes:
     pool = Pool(folder / "pool")
-    return find_changes(day_of(TODAY, today, pool), day_of(BEFORE, before, pool), pool, min_votes=30, **arguments)
+    return find_changes(day_of(DAY, today, pool), day_of(BEFORE, before, pool), pool, min_votes=30, **arguments)
 
 
 def test_added_removed_and_changed_movies_are_listed_with_the_fields_that_differ(tmp_path):
@@ -94,7 +97,7 @@ def test_added_removed_and_changed_movies_are_listed_with_the_fields_that_differ
 
 def test_a_movie_that_only_gets_its_document_today_is_neither_added_nor_changed(tmp_path):
     pool, movies = Pool(tmp_path), [movie(1), movie(2, votes=29)]
-    today, before = day_of(TODAY, movies, pool), day_of(BEFORE, movies[:1], pool)
+    today, before = day_of(DAY, movies, pool), day_of(BEFORE, movies[:1], pool)
     changes = find_changes(today, Day(BEFORE, today.movies, before.movie_documents), pool, min_votes=30)
     assert changes.changes.is_empty()
     assert changes.counts["documents_today"] == 2
@@ -164,7 +167,7 @@ def test_categories_genres_and_types_that_come_and_go_are_counted(tmp_path):
 
 def test_on_the_first_day_nothing_changed_and_the_counts_say_that_there_was_no_day_before(tmp_path):
     pool = Pool(tmp_path)
-    first = find_changes(day_of(TODAY, [movie(1), movie(2)], pool), None, pool, min_votes=30)
+    first = find_changes(day_of(DAY, [movie(1), movie(2)], pool), None, pool, min_votes=30)
     later = compare(tmp_path, [movie(1)], [movie(2)])
     for name in ("changes", "crossed", "movers"):
         assert getattr(first, name).is_empty()
@@ -180,7 +183,7 @@ def test_documents_whose_texts_are_lost_are_changed_in_fields_that_nobody_knows(
     pool = Pool(tmp_path / "pool")
     before = day_of(BEFORE, [movie(1), movie(2)], pool)
     (old,) = pool.shards()
-    today = day_of(TODAY, [movie(1, runtime_minutes=91), movie(2, genres=None)], pool)
+    today = day_of(DAY, [movie(1, runtime_minutes=91), movie(2, genres=None)], pool)
     texts = pl.read_parquet(old)
     old.unlink()
     pool.add(texts.filter(pl.col("document").str.contains("Film 2")))
@@ -207,7 +210,7 @@ def test_documents_of_another_form_are_compared_field_by_field(tmp_path, old, ne
     movies = pl.DataFrame([movie(1)], schema=COLUMNS)
     before, today = (
         Day(day, movies, pl.DataFrame({"tconst": ["tt0000001"], "document_hash": [letter * 64]}))
-        for day, letter in ((BEFORE, "a"), (TODAY, "b"))
+        for day, letter in ((BEFORE, "a"), (DAY, "b"))
     )
     assert find_changes(today, before, pool, min_votes=30).changes["fields"].to_list() == [fields]
 
@@ -224,7 +227,7 @@ def test_frames_that_are_only_scanned_give_the_same_and_survive_the_files(tmp_pa
     whole = compare(tmp_path, before, today)
     pool = Pool(tmp_path / "pool")
     scanned = []
-    for day in (day_of(TODAY, today, pool), day_of(BEFORE, before, pool)):
+    for day in (day_of(DAY, today, pool), day_of(BEFORE, before, pool)):
         for name in ("movies", "movie_documents"):
             getattr(day, name).write_parquet(tmp_path / f"{day.day}.{name}.parquet")
         movies, documents = (
@@ -246,3 +249,57 @@ def test_frames_that_are_only_scanned_give_the_same_and_survive_the_files(tmp_pa
         same = value.equals if isinstance(value, pl.DataFrame) else value.__eq__
         assert same(getattr(again, name)), name
     assert again.movers.schema == whole.movers.schema
+
+
+def report_of(held_home: Path, folder: Path, changes: Changes | None) -> str:
+    """Write the report of a held day together with these changes, and return its HTML."""
+    held = Store(held_home / "store")
+    revisions = {asset: held.get(asset, DAY) for asset in held.assets() if asset not in LEFT_OUT}
+    store = Store(folder / "store")
+    if changes is not None:
+        with store.stage("catalogue_changes") as staged:
+            write_changes(staged, changes)
+            revisions["catalogue_changes"] = store.publish(
+                staged,
+                asset="catalogue_changes",
+                day=DAY,
+                key="k",
+                code_version="1",
+                inputs={},
+                settings={},
+                rows=len(changes.changes),
+                info={"seconds": 0.1, "device_name": "CPU"},
+            )
+    path = folder / "report.html"
+    write_report(path, day=DAY, source="sample", revisions=revisions)
+    return path.read_text()
+
+
+def test_the_report_names_the_day_before_and_escapes_the_titles_that_changed(held_home, tmp_path):
+    changes = compare(
+        tmp_path,
+        [movie(1, rating=5.0), movie(2, title=EVIL), movie(3, votes=29), movie(4, genres=[EVIL])],
+        [movie(1, rating=7.5, title=EVIL), movie(3, votes=31, title=EVIL), movie(4), movie(5, votes=4321, title=EVIL)],
+    )
+    html = report_of(held_home, tmp_path, changes)
+    section = html.split("<h2>What changed</h2>")[1].split("<h2>")[0]
+    assert f"Compared with <b>{BEFORE}</b>" in section
+    assert "<dt>movies added</dt><dd>1</dd>" in section
+    assert "<h3>Reached 30 votes</h3>" in section
+    assert "+2.5" in section
+    assert "4,321" in section
+    assert "<td>title</td>" in section
+    assert "genre gone" in section
+    assert "&lt;script&gt;alert" in section
+    assert "<script" not in html
+
+
+def test_the_report_of_the_first_day_says_so_and_one_without_the_asset_leaves_the_section_out(held_home, tmp_path):
+    pool = Pool(tmp_path / "pool")
+    first = find_changes(day_of(DAY, [movie(1)], pool), None, pool, min_votes=30)
+    html = report_of(held_home, tmp_path, first)
+    section = html.split("<h2>What changed</h2>")[1].split("<h2>")[0]
+    assert section.count("<p>") == 1
+    assert "This is the first day held" in section
+    assert "<table" not in section
+    assert "What changed" not in report_of(held_home, tmp_path, None)
