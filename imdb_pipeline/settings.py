@@ -74,6 +74,16 @@ class RetentionSettings:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class AlertSettings:
+    """Who is told of a failed run and of stale data; see docs/alerts.md."""
+
+    webhook: Annotated[str, Field(pattern=r"^(https?://\S+)?$")] = field(default="", repr=False)
+    """an http(s) address, and a secret; empty: nobody is told"""
+    stale_hours: Annotated[int, Field(ge=1)] = 36
+    """age from which data is stale"""
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Settings:
     """Everything in ``settings.toml``; every key is documented in docs/settings.md."""
 
@@ -89,6 +99,7 @@ class Settings:
     catalogue: CatalogueSettings = field(default_factory=CatalogueSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
+    alerts: AlertSettings = field(default_factory=AlertSettings)
 
 
 def home_path(home: str | Path | None = None) -> Path:
