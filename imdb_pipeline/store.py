@@ -253,19 +253,18 @@ class Store(Published):
         list of str
             What was done, a line each; also logged.
         """
-        if not self.root.is_dir():
-            return []
-        sweep_partitions(self._locks())
         home = self.root.parent
         folders = [home, home / "dagster", self.root, self.root / ".staging", *(self.root / "pool").glob("*/")]
+        days = sorted(path for path in self.root.glob("*/*/") if DAY.fullmatch(path.name))
+        folders += [folder for day in days for folder in (day, *revision_folders(day))]
         done = [f"deleted {path}, which a killed run left" for folder in folders for path in sweep(folder)]
-        for folder in sorted(path for path in self.root.glob("*/*/") if DAY.fullmatch(path.name)):
-            done += [f"deleted {path}, which a killed run left" for path in sweep(folder)]
-            with hold(folder, wait=False) as idle:
+        sweep_partitions(self.root / ".locks")
+        done += self._settle_current()
+        for day in days:
+            with hold(day, wait=False) as idle:
                 if idle:
-                    done += self._settle(folder)
-        with hold(self.root):
-            done += self._settle_current()
+                    done += self._settle(day)
+        done += self._settle_current()  # again, for a release whose pointer was mended just now
         for line in done:
             log.warning("%s", line)
         return done
@@ -305,19 +304,26 @@ class Store(Published):
 
     def _settle_current(self) -> list[str]:
         """Write CURRENT again where it is missing or damaged, from the newest revision of ``release``."""
-        try:
-            if self.current() is not None:
-                return []
-        except NotPublishedError:
-            pass
-        days = self.days("release")
-        if not days:
-            (self.root / CURRENT).unlink(missing_ok=True)
+        if not self.root.is_dir():
             return []
-        made = self.get("release", days[-1])
-        release = {"day": made.day, "released_at": made.manifest["created_at"], "assets": made.manifest["inputs"]}
-        write_atomically(self.root / CURRENT, json.dumps(release, indent=2).encode())
-        return [f"{self.root / CURRENT} names the release of {made.day} again"]
+        path = self.root / CURRENT
+        with hold(self.root):
+            try:
+                if self.current() is not None:
+                    return []
+            except NotPublishedError:
+                log.warning("%s is damaged", path)
+            days = self.days("release")
+            try:
+                made = self.get("release", days[-1]) if days else None
+            except NotPublishedError:
+                return []
+            if made is None:
+                path.unlink(missing_ok=True)
+                return []
+            release = {"day": made.day, "released_at": made.manifest["created_at"], "assets": made.manifest["inputs"]}
+            write_atomically(path, json.dumps(release, indent=2).encode())
+        return [f"{path} names the release of {made.day} again"]
 
     def _is_released(self, folder: Path) -> bool:
         try:

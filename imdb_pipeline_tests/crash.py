@@ -68,7 +68,7 @@ def _main(watch: str, function: str, *arguments: str) -> None:
     module, name = function.split(":")
     sys.argv = [name, *arguments]
     call = getattr(__import__(module, fromlist=[name]), name)
-    call() if module.startswith("imdb_pipeline.") else call(*arguments)
+    call() if module == "imdb_pipeline.cli" else call(*arguments)
     if watch == "record":
         print(json.dumps(passed))
 

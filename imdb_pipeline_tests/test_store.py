@@ -277,6 +277,14 @@ def test_a_lost_current_is_made_again_from_the_newest_release(tmp_path, damage):
     assert store.current()["assets"] == current["assets"]  # pyright: ignore[reportOptionalSubscript]
 
 
+def test_a_damaged_current_without_any_release_goes(tmp_path):
+    store = Store(tmp_path)
+    publish(store)
+    (tmp_path / "CURRENT").write_bytes(b"")
+    store.recover()
+    assert store.current() is None
+
+
 def test_verify_finds_a_file_that_is_not_what_was_published(tmp_path):
     store = Store(tmp_path)
     made = publish(store)
