@@ -237,7 +237,7 @@ def serve(
         request_queue_size = 64
 
     with Server(("127.0.0.1", 0), Handler) as server:  # leaving it waits for the connections
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread = threading.Thread(target=server.serve_forever, args=(0.005,))
         thread.start()
         try:
             yield f"http://127.0.0.1:{server.server_address[1]}/", requests
@@ -280,7 +280,7 @@ def _send(connection: socket.socket, request: Request, answer: Answer, over: thr
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.close()
     elif answer.ending == "stall":
-        connection.settimeout(0.05)
+        connection.settimeout(0.01)
         while not over.is_set():
             with contextlib.suppress(TimeoutError):
                 if not connection.recv(1):  # the client went away

@@ -15,8 +15,6 @@ import subprocess
 import sys
 import threading
 import time
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
@@ -59,6 +57,7 @@ LIMITS = Limits(
     deadline_seconds=60,
 )
 HALF = 150_000
+IN_2100 = "Fri, 01 Jan 2100 12:00:00 GMT"
 
 
 @pytest.fixture(autouse=True)
@@ -154,10 +153,10 @@ def test_a_file_without_a_date_is_refused(path, date):
 
 
 def test_a_head_is_tried_again():
-    faults = [instead(503), raw(b""), raw(b"\x00garbage\r\n\r\n")]
+    faults = [instead(503), raw(b"\x00garbage\r\n\r\n")]
     with serve({NAME: V1}, {f"HEAD {NAME}": faults}) as (url, requests):
-        assert head(url + NAME, timeout_seconds=4, attempts=4).etag == '"v1"'
-    assert len(requests) == 4
+        assert head(url + NAME, timeout_seconds=6).etag == '"v1"'
+    assert len(requests) == 3
 
 
 @pytest.mark.parametrize(
@@ -168,7 +167,7 @@ def test_a_head_is_tried_again():
 def test_one_deadline_holds_for_all_heads(silence):
     faults = {f"HEAD {NAME}": itertools.repeat(silence)}
     with serve(dict.fromkeys(FILES, V1), faults) as (url, _), pytest.raises(InputError) as caught:
-        heads([url + name for name in FILES], timeout_seconds=0.8, attempts=2)
+        heads([url + name for name in (NAME, *FILES)], timeout_seconds=0.8, attempts=2)
     assert str(caught.value).startswith(f"{url}{NAME}: ")
 
 
@@ -297,18 +296,15 @@ def test_a_short_rest_is_gone_on_with(path):
     assert ranges(requests) == [None, f"bytes={HALF}-", f"bytes={HALF + 1000}-"]
 
 
-def just_now(seconds: float) -> str:
-    return format_datetime(datetime.now(UTC) - timedelta(seconds=seconds), usegmt=True)
-
-
 @pytest.mark.parametrize(
     ("file", "if_range"),
     [
         (V1, '"v1"'),
         (File(BODY, etag='W/"v1"'), MODIFIED),
         (File(BODY, etag=""), MODIFIED),
-        (File(BODY, etag='W/"v1"', last_modified=just_now(1)), None),
-        (File(BODY, etag="", last_modified=just_now(1)), None),
+        # A date that is not well past when it is given may still be that of other bytes.
+        (File(BODY, etag='W/"v1"', last_modified=IN_2100), None),
+        (File(BODY, etag="", last_modified=IN_2100), None),
     ],
     ids=["strong ETag", "weak ETag", "date", "weak ETag, too new", "date too new"],
 )
@@ -472,13 +468,16 @@ def test_what_is_no_address_is_refused(path, url):
     assert "address" in refusal(url, path)
 
 
-def in_a_minute() -> str:
-    return format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
-
-
 @pytest.mark.parametrize(
     ("status", "retry_after", "asked"),
-    [(429, "7", True), (503, "7", True), (429, in_a_minute(), True), (429, "soon", False), (429, "-7", False)],
+    [
+        (429, "7", True),
+        (503, "7", True),
+        (429, IN_2100, True),
+        (429, "soon", False),
+        (429, "-7", False),
+        (429, "9" * 400, False),
+    ],
 )
 def test_a_server_that_asks_to_wait_is_waited_for(path, caplog, status, retry_after, asked):
     caplog.set_level(logging.INFO)
@@ -500,32 +499,31 @@ def test_a_wait_beyond_the_deadline_is_not_begun(path):
 
 # Servers that are too slow
 
-IMPATIENT = dataclasses.replace(
-    LIMITS, connect_seconds=0.2, read_seconds=0.2, window_seconds=0.3, bytes_per_second=100_000, attempts=2
-)
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n" * 2_000
+DRIPS = {"window_seconds": 0.3, "bytes_per_second": 100_000}
+NO_HEAD = {"connect_seconds": 0.2, "read_seconds": 0.2}
 TOO_SLOW = {
-    "body": (drip(100), "sends less than 100,000 bytes a second"),
-    "chunks": (lambda exchange: dataclasses.replace(chunked()(exchange), drip=5), "less than 100,000 bytes a second"),
-    "head": (drip(head=True), "no answer within 0.4 s"),
-    "endless preliminaries": (lambda _: Answer(head=b"", body=CONTINUE, drip=25), "no answer within 0.4 s"),
-    "silence": (raw(b"", ending="stall"), "the connection broke"),
-    "silence in the middle": (cut(1_000, ending="stall"), "the connection broke"),
+    "body": (drip(100), DRIPS, "the server sends less than 100,000 bytes a second"),
+    "chunks": (lambda exchange: dataclasses.replace(chunked()(exchange), drip=5), DRIPS, "less than 100,000"),
+    "head": (drip(head=True), NO_HEAD, "no answer within 0.4 s"),
+    "endless preliminaries": (lambda _: Answer(head=b"", body=CONTINUE, drip=25), NO_HEAD, "no answer within 0.4 s"),
+    "silence": (raw(b"", ending="stall"), {"read_seconds": 0.2}, "the connection broke"),
+    "silence in the middle": (cut(1_000, ending="stall"), {"read_seconds": 0.2}, "the connection broke"),
 }
 
 
 @pytest.mark.parametrize("how", TOO_SLOW)
 def test_a_server_that_drips_is_cut_off_and_in_the_end_refused(path, how):
-    fault, reason = TOO_SLOW[how]
+    fault, impatience, reason = TOO_SLOW[how]
     with serve({NAME: V1}, {NAME: [fault, fault]}) as (url, requests):
-        assert reason in refusal(url + NAME, path, IMPATIENT)
+        assert reason in refusal(url + NAME, path, dataclasses.replace(LIMITS, attempts=2, **impatience))
         assert len(requests) == 2
         assert get(url + NAME, path, limits=LIMITS) is not None
     assert_whole(path, BODY)
 
 
 def test_a_deadline_holds_for_everything_and_the_next_call_goes_on(path):
-    limits = dataclasses.replace(LIMITS, deadline_seconds=0.7)
+    limits = dataclasses.replace(LIMITS, deadline_seconds=1.0)
     with serve({NAME: V1}, {NAME: [drip(4_000, pause_seconds=0.05)]}) as (url, requests):
         assert "not done in time" in refusal(url + NAME, path, limits)
         assert get(url + NAME, path, limits=LIMITS) is not None

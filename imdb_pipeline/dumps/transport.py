@@ -228,7 +228,7 @@ def _check_status(shown: str, response: httpx.Response, accept: Collection[int])
 
 def _asked_seconds(retry_after: str) -> float:
     """Return the seconds of a Retry-After header, which holds a number or a date; 0 for one that holds neither."""
-    with suppress(ValueError):
+    with suppress(ValueError, OverflowError):
         return max(float(int(retry_after)), 0.0)
     with suppress(TypeError, ValueError, OverflowError):
         then = parsedate_to_datetime(retry_after)
