@@ -128,7 +128,7 @@ def drip(count: int = 1, *, pause_seconds: float = 0.02, head: bool = False) -> 
 
 def instead(status: int, body: bytes = b"", **headers: str) -> Fault:
     """Answer with another status; ``retry_after="1"`` is the header Retry-After."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    named = {name.replace("_", "-").title(): value for name, value in headers.items()}
     return lambda exchange: Answer(status, {"Content-Length": str(len(body))} | named, body)
 
 
@@ -136,8 +136,8 @@ def changed(body: bytes | None = None, status: int | None = None, **headers: str
     """Change the honest answer; a header of None is left out, and Content-Length stays as it was."""
 
     def fault(exchange: Exchange) -> Answer:
-        given = {name.replace("_", "-").lower(): value for name, value in headers.items()}
-        kept = {name: value for name, value in exchange.honest.headers.items() if name.lower() not in given}
+        given = {name.replace("_", "-").title(): value for name, value in headers.items()}
+        kept = {name: value for name, value in exchange.honest.headers.items() if name.title() not in given}
         return dataclasses.replace(
             exchange.honest,
             status=exchange.honest.status if status is None else status,

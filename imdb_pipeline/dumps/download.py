@@ -294,10 +294,8 @@ class _Download:
 
     def check_content(self, answer: Answer, first: bytes) -> None:
         """Refuse what does not begin like the file, and keep it for a look in ``PATH.refused``."""
-        kind = answer.headers.get("content-type", "")
-        page = kind.lower().startswith(("text/html", "application/xhtml")) or first.lstrip(
-            b"\xef\xbb\xbf \t\r\n"
-        ).startswith(b"<")
+        kind, text = answer.headers.get("content-type", "").lower(), first.lstrip(b"\xef\xbb\xbf \t\r\n")
+        page = kind.startswith(("text/html", "application/xhtml")) or text.startswith(b"<")
         packed = urlsplit(self.url).path.endswith(".gz")
         if not page and (first.startswith(_GZIP) or not packed):
             return
@@ -315,11 +313,8 @@ class _Download:
 
 def _remote_file(shown: str, answer: Answer) -> RemoteFile:
     headers = answer.headers
-    length, etag, last_modified = (
-        headers.get("content-length"),
-        headers.get("etag", ""),
-        headers.get("last-modified", ""),
-    )
+    length, etag = headers.get("content-length"), headers.get("etag", "")
+    last_modified = headers.get("last-modified", "")
     try:
         modified = parsedate_to_datetime(last_modified)
         modified.astimezone(UTC)

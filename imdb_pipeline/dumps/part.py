@@ -81,12 +81,10 @@ class Part:
     @contextmanager
     def begin(self, remote: RemoteFile) -> Iterator[IO[bytes]]:
         """Empty the part and open it for the bytes of a version."""
-        with self._named():
-            # In this order a process killed in between leaves bytes without a version.
-            self._note.unlink(missing_ok=True)
-            with self.path.open("wb") as file:
-                write_atomically(self._note, json.dumps(asdict(remote)).encode())
-                yield file
+        with self._named(), self.path.open("wb") as file:
+            # Only now: a process killed in between leaves a version without bytes, which counts as nothing.
+            write_atomically(self._note, json.dumps(asdict(remote)).encode())
+            yield file
 
     @contextmanager
     def go_on(self, offset: int) -> Iterator[IO[bytes]]:

@@ -184,8 +184,6 @@ def ask(
                         break
                     current = redirected(shown, seen, response.headers.get("location", ""))
                     seen.append(current)
-    if watch.reason:  # where a body has no length its early end looks like its end
-        raise Again(watch.reason)
 
 
 def _chunks(response: httpx.Response, shown: str, watch: _Watch) -> Iterator[bytes]:
