@@ -12,7 +12,7 @@ from imdb_pipeline.catalogue.documents import (
     read_documents,
     with_documents,
 )
-from imdb_pipeline.catalogue.movies import DumpPaths, build_movies
+from imdb_pipeline.catalogue.movies import DumpPaths, build_movies, check_movies
 from imdb_pipeline.dumps.tables import check_ratings
 from imdb_pipeline.errors import InputError, NotPublishedError
 from imdb_pipeline.store import Pool
@@ -50,7 +50,7 @@ WRITTEN_EXAMPLE = """\
 
 
 def movies_of(folder: Path) -> pl.DataFrame:
-    return build_movies(paths_of(folder))[0]
+    return build_movies(paths_of(folder)).movies
 
 
 def paths_of(folder: Path) -> DumpPaths:
@@ -106,26 +106,83 @@ def test_columns_in_another_order_change_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("file", "text", "says"),
+    ("text", "says"),
     [
-        ("title_ratings", RATINGS.replace("averageRating", "rating"), "column averageRating is missing"),
-        ("title_ratings", RATINGS.replace("numVotes", "numVotes\tmore"), "column 'more' is unknown"),
-        ("title_ratings", RATINGS.replace("7.4", "high"), "row tt0000001: column averageRating is 'high'"),
-        ("title_ratings", RATINGS.replace("\t1234", ""), "row tt0000001: no cell in column numVotes"),
-        ("title_ratings", RATINGS.replace("1234", "1234\t5"), "a row cannot be read"),
-        ("title_basics", TITLES.replace("\t1999\t", "\t199x\t"), "row tt0000001: column startYear is '199x'"),
-        ("title_basics", TITLES.replace("\tDrama,Mystery", ""), "row tt0000001: no cell in column genres"),
-        ("title_principals", PRINCIPALS.replace("\t10\t", "\tten\t"), "column ordering is 'ten'"),
-        ("name_basics", NAMES.replace("\ttt0000001", ""), "row nm0000001: no cell in column knownForTitles"),
+        (RATINGS.replace("averageRating", "rating"), "column averageRating is missing"),
+        (RATINGS.replace("numVotes", "numVotes\tmore"), "column 'more' is unknown"),
+        (RATINGS.replace("numVotes", "tconst"), "column numVotes is missing"),
+        ("\ufeff" + RATINGS, "byte order mark"),
+        ("", "empty"),
     ],
 )
-def test_a_file_in_another_form_is_refused_by_name(tmp_path, file, text, says):
-    folder = write_dumps(tmp_path, **{file: text})
+def test_a_file_with_other_columns_is_refused_by_name(tmp_path, text, says):
+    folder = write_dumps(tmp_path, title_ratings=text)
     with pytest.raises(InputError) as error:
         build_movies(paths_of(folder))
+    assert f"{folder}/title.ratings.tsv.gz: " in str(error.value)
     assert says in str(error.value)
-    assert file.replace("_", ".") + ".tsv.gz" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "line", "reason"),
+    [
+        (
+            "title.ratings.tsv.gz",
+            RATINGS.replace("7.4", "high"),
+            2,
+            "column averageRating: 'high' is not of type Float64",
+        ),
+        ("title.basics.tsv.gz", TITLES.replace("\t1999\t", "\t199x\t"), 2, "column startYear: '199x' is not"),
+        ("title.basics.tsv.gz", TITLES.replace("\t101\t", "\tReality-TV\t"), 2, "column runtimeMinutes: 'Reality-TV'"),
+        ("title.principals.tsv.gz", PRINCIPALS.replace("\t10\t", "\tten\t"), 2, "column ordering: 'ten' is not"),
+        ("name.basics.tsv.gz", NAMES.replace("\ttt0000001", ""), 2, "column knownForTitles: no such cell"),
+    ],
+)
+def test_a_row_that_cannot_be_read_is_left_out_and_told_of(tmp_path, file, text, line, reason):
+    good = build_movies(paths_of(write_dumps(tmp_path / "good")))
+    assert sum(good.rejected_counts.values()) == 0
+    folder = write_dumps(tmp_path / "bad", **{file.removesuffix(".tsv.gz").replace(".", "_"): text})
+    catalogue = build_movies(paths_of(folder))
+    assert catalogue.rejected_counts == {name: int(name == file) for name in good.rejected_counts}
+    (row,) = catalogue.rejected.to_dicts()
+    assert (row["file"], row["line"]) == (file, line)
+    assert row["reason"].startswith(reason)
+    assert row["text"] == text.splitlines()[line - 1]
+    untouched = good.movies.filter(pl.col("tconst") != "tt0000001")
+    assert catalogue.movies.filter(pl.col("tconst") != "tt0000001").equals(untouched)
+
+
+def test_what_was_found_on_the_way_is_counted(tmp_path):
+    catalogue = build_movies(paths_of(write_dumps(tmp_path)))
+    assert catalogue.title_types.rows() == [("movie", 3), ("short", 1), ("tvMovie", 1)]
+    assert catalogue.categories.rows()[:2] == [("actor", 1), ("actress", 1)]
+    assert catalogue.categories["credits"].sum() == 7
+    assert catalogue.unknown_people.rows() == [("tt0000001", "nm0000009", "editor")]
+    assert catalogue.duplicates.is_empty()
+    assert catalogue.orphan_ratings == 0
+
+
+def test_ratings_without_a_title_are_counted_with_a_sample(tmp_path):
+    more = RATINGS + "".join(f"tt{number}\t7.0\t{number}\n" for number in range(1000001, 1000009))
+    catalogue = build_movies(paths_of(write_dumps(tmp_path, title_ratings=more)))
+    assert catalogue.orphan_ratings == 8
+    assert catalogue.orphan_ratings_sample.row(0) == ("tt1000001", 7.0, 1000001)
+    assert len(catalogue.movies) == 4
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "key"),
+    [
+        ("title.basics.tsv.gz", TITLES + "tt0000004\tmovie\tAgain\tAgain\t0\t2003\t\\N\t88\tComedy\n", "tt0000004"),
+        ("title.ratings.tsv.gz", RATINGS + "tt0000003\t6.2\t51\n", "tt0000003"),
+        ("title.principals.tsv.gz", PRINCIPALS + "tt0000001\t5\tnm0000001\tself\t\\N\t\\N\n", "tt0000001 5"),
+        ("name.basics.tsv.gz", NAMES + "nm0000001\tAnother\t\\N\t\\N\t\\N\t\\N\n", "nm0000001"),
+    ],
+)
+def test_keys_that_stand_twice_are_told_of(tmp_path, file, text, key):
+    folder = write_dumps(tmp_path, **{file.removesuffix(".tsv.gz").replace(".", "_"): text})
+    assert build_movies(paths_of(folder)).duplicates.rows() == [(file, key, 2)]
 
 
 @pytest.mark.parametrize(
@@ -137,10 +194,11 @@ def test_a_file_in_another_form_is_refused_by_name(tmp_path, file, text, says):
     ],
 )
 def test_a_movie_out_of_range_fails_its_check_with_the_row(tmp_path, text, says):
-    _, outcomes = build_movies(paths_of(write_dumps(tmp_path, title_basics=text)))
-    assert [outcome.passed for outcome in outcomes] == [False]
-    assert says in outcomes[0].message
-    assert outcomes[0].sample
+    outcome = check_movies(movies_of(write_dumps(tmp_path, title_basics=text)), shown="titles of today")
+    assert not outcome.passed
+    assert outcome.message.startswith("titles of today: ")
+    assert says in outcome.message
+    assert outcome.sample
 
 
 @pytest.mark.parametrize(
@@ -150,7 +208,6 @@ def test_a_movie_out_of_range_fails_its_check_with_the_row(tmp_path, text, says)
         (RATINGS.replace("\t7\n", "\t-7\n"), "column numVotes: -7"),
         (RATINGS.replace("7.4", "NaN"), "column averageRating: NaN"),
         (RATINGS + "tt0000001\t7.0\t99\n", "column tconst: tt0000001"),
-        (RATINGS + "\n", "row without an id: no cell in column tconst"),
     ],
 )
 def test_a_rating_out_of_range_fails_the_check_of_its_dump(tmp_path, text, says):
@@ -159,6 +216,15 @@ def test_a_rating_out_of_range_fails_the_check_of_its_dump(tmp_path, text, says)
     assert not outcome.passed
     assert says in outcome.message
     assert check_ratings(write_dumps(tmp_path) / "title.ratings.tsv.gz", shown="").passed
+
+
+def test_ratings_that_cannot_be_read_are_told_of_by_the_check_of_their_dump(tmp_path):
+    path = write_dumps(tmp_path, title_ratings=RATINGS + "tt0000009\t5.5\n\n") / "title.ratings.tsv.gz"
+    outcome = check_ratings(path, shown="ratings of today")
+    assert outcome.passed
+    assert "2 of title.ratings.tsv.gz; the first: title.ratings.tsv.gz line 6: column numVotes: no such cell" in (
+        outcome.message
+    )
 
 
 def test_a_person_who_stands_twice_has_one_name(tmp_path):

@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from imdb_pipeline.dumps.tables import BASICS, NAMES, PRINCIPALS, cast, collect, read_ratings, scan_dump
-from imdb_pipeline.gates import Outcome, check_table
+from imdb_pipeline.dumps.rows import Rejected, read_batches
+from imdb_pipeline.dumps.tables import BASICS, DUMPS, NAMES, PRINCIPALS, RATINGS, Dump, read_ratings
+from imdb_pipeline.gates import SAMPLE_ROWS, Outcome, check_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     import polars as pl
 
 TITLE_TYPES = ("movie", "tvMovie")
+_TITLE_COLUMNS = (
+    *("tconst", "titleType", "primaryTitle", "originalTitle"),
+    *("isAdult", "startYear", "runtimeMinutes", "genres"),
+)
 
 
 @dataclass(frozen=True)
@@ -30,36 +35,103 @@ class DumpPaths:
     names: Path
 
 
-def build_movies(dumps: DumpPaths) -> tuple[pl.DataFrame, list[Outcome]]:
-    """Denormalise the four dumps.
+@dataclass(frozen=True)
+class Catalogue:
+    """What the four dumps of a day say of movies, and what was found on the way.
 
-    Returns
-    -------
+    Attributes
+    ----------
     movies
         One row per movie, sorted by ``tconst``: tconst, title, original_title, title_type (String), is_adult (Boolean),
         release_year, runtime_minutes (Int32, may be null), genres (List(String), may be null), credits
-        (List(Struct{nconst, category, name})) in billing order, average_rating (Float64, 1 to 10) and num_votes
-        (Int64), null where there is no rating. The name of a person who is not in name.basics is null.
-    outcomes
-        Of its schema.
+        (List(Struct{nconst, category, name})) in billing order, average_rating (Float64) and num_votes (Int64), null
+        where there is no rating. The name of a person who is not in name.basics is null. An id that stands twice in a
+        file makes two rows.
+    rejected
+        The first rows that cannot be read, by the rule of ``dumps.rows``: file, line (Int64; the header is line 1),
+        reason, text.
+    rejected_counts
+        How many there are, by file, for all four.
+    title_types
+        title_type, titles (UInt32): of all titles, not movies alone.
+    categories
+        category, credits (UInt32): of the credits of movies.
+    unknown_people
+        tconst, nconst, category: the credits of movies whose person is not in name.basics.
+    duplicates
+        file, key, rows (UInt32): keys of movies, their credits and their people, and of ratings, that stand more than
+        once. The key of a credit is its title and its ordering.
+    orphan_ratings
+        How many ratings belong to no title.
+    orphan_ratings_sample
+        The first of them: tconst, averageRating, numVotes.
+    """
+
+    movies: pl.DataFrame
+    rejected: pl.DataFrame
+    rejected_counts: dict[str, int]
+    title_types: pl.DataFrame
+    categories: pl.DataFrame
+    unknown_people: pl.DataFrame
+    duplicates: pl.DataFrame
+    orphan_ratings: int
+    orphan_ratings_sample: pl.DataFrame
+
+
+def build_movies(dumps: DumpPaths) -> Catalogue:
+    """Denormalise the four dumps.
+
+    Only the few per cent of them that concern movies are ever held. Nothing is judged here, only counted and located.
 
     Raises
     ------
     InputError
-        A file is damaged or not in IMDb's form.
+        A file is not whole, or its columns are not the dump's.
     """
     import polars as pl
 
-    titles = _titles(dumps.basics)
-    ratings = read_ratings(dumps.ratings).rename({"averageRating": "average_rating", "numVotes": "num_votes"})
-    credits = _credits(dumps.principals, dumps.names, titles.select("tconst"))
+    rejected = Rejected(dict.fromkeys([dump.file for dump in DUMPS], 0))
+    ratings = read_ratings(dumps.ratings, rejected)
+    titles, title_types, orphans = _titles(dumps.basics, ratings, rejected)
+    credits = _credits(dumps.principals, titles["tconst"].unique(), rejected)
+    people = _people(dumps.names, credits["nconst"].unique(), rejected)
+    duplicates = [
+        _repeated(BASICS, titles, "tconst"),
+        _repeated(RATINGS, ratings, "tconst"),
+        _repeated(PRINCIPALS, credits, "tconst", "ordering"),
+        _repeated(NAMES, people, "nconst"),
+    ]
+    categories = (
+        credits.group_by("category").agg(credits=pl.len()).sort("credits", "category", descending=[True, False])
+    )
+    known = people.sort("nconst", "name").unique("nconst", keep="first", maintain_order=True)
+    credits = credits.join(known, on="nconst", how="left").sort("tconst", "ordering", "category", "nconst")
+    unknown = credits.join(known, on="nconst", how="anti").select("tconst", "nconst", "category")
+    listed = credits.group_by("tconst", maintain_order=True).agg(credits=pl.struct("nconst", "category", "name"))
     movies = (
-        titles.join(ratings, on="tconst", how="left")
-        .join(credits, on="tconst", how="left")
+        titles.join(
+            ratings.rename({"averageRating": "average_rating", "numVotes": "num_votes"}), on="tconst", how="left"
+        )
+        .join(listed, on="tconst", how="left")
         .with_columns(pl.col("credits").fill_null([]))
         .sort("tconst")
     )
-    return movies, [check_table("movies_table", movies, movies_schema(), subject=str(dumps.basics), key="tconst")]
+    return Catalogue(
+        movies=movies,
+        rejected=rejected.frame(),
+        rejected_counts=rejected.counts,
+        title_types=title_types,
+        categories=categories,
+        unknown_people=unknown,
+        duplicates=pl.concat(duplicates),
+        orphan_ratings=len(orphans),
+        orphan_ratings_sample=orphans.head(SAMPLE_ROWS),
+    )
+
+
+def check_movies(movies: pl.DataFrame, *, shown: str) -> Outcome:
+    """Check ``movies`` against its schema; messages call its source ``shown``."""
+    return check_table("movies_table", movies, movies_schema(), subject=shown, key="tconst")
 
 
 def movies_schema() -> pa.DataFrameSchema:
@@ -86,52 +158,61 @@ def movies_schema() -> pa.DataFrameSchema:
     )
 
 
-def _titles(path: Path) -> pl.DataFrame:
+def _titles(path: Path, ratings: pl.DataFrame, rejected: Rejected) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Return the movies, how many titles of each type there are, and the ratings that belong to no title."""
+    import numpy as np
     import polars as pl
 
-    raw = collect(scan_dump(path, BASICS).filter(pl.col("titleType").is_in(TITLE_TYPES)), path)
-    types = {"isAdult": pl.Int32, "startYear": pl.Int32, "runtimeMinutes": pl.Int32}
-    typed = cast(raw, path, types, key="tconst", required=("tconst", "primaryTitle", "genres"))
-    return typed.select(
+    rated = ratings["tconst"].unique().sort()
+    orphan = np.ones(len(rated), dtype=bool)
+    types, movies = [], []
+    chosen = pl.col("titleType").is_in(TITLE_TYPES) | pl.any_horizontal(pl.all().is_null())
+    for batch in read_batches(path, BASICS, rejected):
+        titles = batch.peek("tconst", "titleType")
+        types.append(titles.drop_nulls()["titleType"].value_counts(name="titles"))
+        ids = titles["tconst"]
+        if len(rated) and len(ids):
+            # In the order of its ids, as IMDb writes it, a batch concerns few of the ratings.
+            edges = pl.Series([ids.min(), ids.max()], dtype=pl.String)
+            span = slice(rated.search_sorted(edges, "left")[0], rated.search_sorted(edges, "right")[1])
+            orphan[span] &= ~rated[span].is_in(ids.implode()).to_numpy()
+        movies.append(batch.rows(*_TITLE_COLUMNS, where=titles.select(chosen.fill_null(False)).to_series()))
+    counts = pl.concat(types).group_by(title_type="titleType").agg(pl.col("titles").sum())
+    frame = pl.concat(movies).select(
         "tconst",
         title="primaryTitle",
         original_title="originalTitle",
         title_type="titleType",
-        is_adult=(pl.col("isAdult") == 1).fill_null(False),
+        is_adult=pl.col("isAdult").fill_null(False),
         release_year="startYear",
         runtime_minutes="runtimeMinutes",
         genres=pl.col("genres").str.split(","),
     )
+    orphans = ratings.join(pl.DataFrame({"tconst": rated.filter(pl.Series(orphan))}), on="tconst", how="semi")
+    return frame, counts.sort("titles", "title_type", descending=[True, False]), orphans.sort("tconst")
 
 
-def _credits(principals: Path, names: Path, movie_ids: pl.DataFrame) -> pl.DataFrame:
-    """Return tconst and credits. Only the few per cent of both files that concern movies are ever held."""
+def _credits(path: Path, movie_ids: pl.Series, rejected: Rejected) -> pl.DataFrame:
+    """Return tconst, ordering (Int32), nconst, category of the credits of movies."""
     import polars as pl
 
-    lines = collect(scan_dump(principals, PRINCIPALS).join(movie_ids.lazy(), on="tconst", how="semi"), principals)
-    lines = cast(
-        lines.drop("job"),
-        principals,
-        {"ordering": pl.Int32},
-        key="tconst",
-        required=("tconst", "ordering", "nconst", "category", "characters"),
-    ).drop("characters")
-    people = lines.select("nconst").unique()
-    known = collect(
-        scan_dump(names, NAMES)
-        .select("nconst", "primaryName", "knownForTitles")
-        .join(people.lazy(), on="nconst", how="semi"),
-        names,
-    )
-    known = cast(known, names, {}, key="nconst", required=("nconst", "knownForTitles"))
-    known = (
-        known.select("nconst", name="primaryName")
-        .sort("nconst", "name")
-        .unique("nconst", keep="first", maintain_order=True)
-    )
-    return (
-        lines.join(known, on="nconst", how="left")
-        .sort("tconst", "ordering", "category", "nconst")
-        .group_by("tconst", maintain_order=True)
-        .agg(credits=pl.struct("nconst", "category", "name"))
+    batches = read_batches(path, PRINCIPALS, rejected, ids=movie_ids)
+    return pl.concat([batch.rows("tconst", "ordering", "nconst", "category") for batch in batches])
+
+
+def _people(path: Path, ids: pl.Series, rejected: Rejected) -> pl.DataFrame:
+    """Return nconst, name (may be null) of those people."""
+    import polars as pl
+
+    batches = read_batches(path, NAMES, rejected, ids=ids)
+    return pl.concat([batch.rows("nconst", "primaryName") for batch in batches]).rename({"primaryName": "name"})
+
+
+def _repeated(dump: Dump, frame: pl.DataFrame, *key: str) -> pl.DataFrame:
+    """Return file, key, rows of the keys that stand more than once."""
+    import polars as pl
+
+    rows = frame.group_by(key).agg(rows=pl.len()).filter(pl.col("rows") > 1)
+    return rows.select(pl.lit(dump.file).alias("file"), pl.concat_str(key, separator=" ").alias("key"), "rows").sort(
+        "key"
     )

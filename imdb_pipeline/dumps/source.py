@@ -1,11 +1,11 @@
-"""Where the dumps come from: IMDb or another address over HTTP, a folder, or the sample; and whether they are whole.
+"""Where the dumps come from: IMDb or another address over HTTP, a folder, or the sample.
 
-A source is asked for one file at a time. What a file's rows mean belongs to ``tables`` and ``catalogue``.
+A source is asked for one file at a time. Whether that is whole, ``verify`` says; what its rows mean belongs to
+``tables`` and ``catalogue``.
 """
 
 from __future__ import annotations
 
-import gzip
 import logging
 import os
 import shutil
@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from imdb_pipeline.dumps import download
-from imdb_pipeline.dumps.tables import DUMPS, Dump, read_header
+from imdb_pipeline.dumps.tables import DUMPS, Dump
+from imdb_pipeline.dumps.verify import verify
 from imdb_pipeline.errors import InputError
 from imdb_pipeline.store import sha256
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LICENCE = "https://developer.imdb.com/non-commercial-datasets/"
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -164,42 +164,6 @@ def fetch_dump(
         raise InputError(f"{shown}: changed while it was fetched; run again")
     rows, unpacked = verify(path, dump, shown=shown)
     return FetchedDump(path, shown, rows, unpacked, origin)
-
-
-def verify(path: Path, dump: Dump, *, shown: str) -> tuple[int, int]:
-    """Read a dump to its end and return its rows and its size unpacked.
-
-    Parameters
-    ----------
-    shown
-        What messages call the file.
-
-    Raises
-    ------
-    InputError
-        It is not gzip, is cut short or damaged, has other columns, or holds no row.
-    """
-    try:
-        read_header(path, dump)
-        lines = size = 0
-        last = b"\n"
-        with gzip.open(path, "rb") as file:
-            while chunk := file.read(_CHUNK):
-                lines += chunk.count(b"\n")
-                size += len(chunk)
-                last = chunk[-1:]
-    except InputError as error:
-        raise InputError(str(error).replace(str(path), shown)) from None
-    except (gzip.BadGzipFile, EOFError, OSError, ValueError) as error:
-        raise InputError(f"{shown}: not a whole gzip file ({error}); fetch it again") from None
-    except Exception as error:  # zlib.error has no common base with the others
-        if type(error).__name__ != "error":
-            raise
-        raise InputError(f"{shown}: damaged gzip data ({error}); fetch it again") from None
-    rows = lines + (last != b"\n") - 1
-    if rows < 1:
-        raise InputError(f"{shown}: no row after the header; fetch it again")
-    return rows, size
 
 
 def _in_folder(settings: Settings, dump: Dump) -> Path:

@@ -1,16 +1,17 @@
-"""The four dumps as typed tables: columns, keys, the null token, and pandera schemas of what the values may be.
+"""The four dumps as typed tables: columns, types, the null token, and the schema of the ratings.
 
-Reading is strict: columns by name in any order, none missing or unknown, every row with all its cells, every number a
-number. What a row means for a movie belongs to ``catalogue``.
+Columns are known by name, in any order, none missing or unknown. How rows are read, and what becomes of bad ones, is in
+``rows``; what a row means for a movie belongs to ``catalogue``.
 """
 
 from __future__ import annotations
 
 import gzip
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from imdb_pipeline.dumps.inflate import inflate
 from imdb_pipeline.errors import InputError
 from imdb_pipeline.gates import Outcome, check_table
 
@@ -20,15 +21,30 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from imdb_pipeline.dumps.rows import Rejected
+
 NULL = r"\N"
+_MAX_HEADER_BYTES = 65_536
 
 
 @dataclass(frozen=True)
 class Dump:
-    """One of IMDb's files (https://developer.imdb.com/non-commercial-datasets/)."""
+    """One of IMDb's files (https://developer.imdb.com/non-commercial-datasets/).
+
+    Attributes
+    ----------
+    columns
+        The first is the id by which rows are selected.
+    required
+        Columns that have a value in every row.
+    types
+        Of the columns that are not text: names of polars types; Boolean stands for 0 and 1.
+    """
 
     file: str
     columns: tuple[str, ...]
+    required: tuple[str, ...]
+    types: Mapping[str, str]
 
     @property
     def asset(self) -> str:
@@ -49,32 +65,57 @@ BASICS = Dump(
         "runtimeMinutes",
         "genres",
     ),
+    required=("tconst", "titleType", "primaryTitle"),
+    types={"isAdult": "Boolean", "startYear": "Int32", "endYear": "Int32", "runtimeMinutes": "Int32"},
 )
-RATINGS = Dump("title.ratings.tsv.gz", ("tconst", "averageRating", "numVotes"))
-PRINCIPALS = Dump("title.principals.tsv.gz", ("tconst", "ordering", "nconst", "category", "job", "characters"))
+RATINGS = Dump(
+    "title.ratings.tsv.gz",
+    ("tconst", "averageRating", "numVotes"),
+    required=("tconst", "averageRating", "numVotes"),
+    types={"averageRating": "Float64", "numVotes": "Int64"},
+)
+PRINCIPALS = Dump(
+    "title.principals.tsv.gz",
+    ("tconst", "ordering", "nconst", "category", "job", "characters"),
+    required=("tconst", "ordering", "nconst", "category"),
+    types={"ordering": "Int32"},
+)
 NAMES = Dump(
     "name.basics.tsv.gz",
     ("nconst", "primaryName", "birthYear", "deathYear", "primaryProfession", "knownForTitles"),
+    required=("nconst",),
+    types={"birthYear": "Int32", "deathYear": "Int32"},
 )
 DUMPS = (BASICS, RATINGS, PRINCIPALS, NAMES)
 
 
-def read_header(path: Path, dump: Dump) -> list[str]:
+def read_header(path: Path, dump: Dump, *, shown: str | None = None) -> list[str]:
     """Return the column names of a dump, in the order of the file.
+
+    Parameters
+    ----------
+    shown
+        What messages call the file, if not its path.
 
     Raises
     ------
     InputError
         It is no gzip file, is empty, or its columns are not the dump's.
     """
-    try:
-        with gzip.open(path, "rb") as file:
-            line = file.readline(65_536)
-    except (gzip.BadGzipFile, EOFError, OSError) as error:
-        raise InputError(f"{path}: not a whole gzip file ({error}); fetch it again") from None
+    shown = shown or str(path)
+    line = b""
+    for piece in inflate(path, shown=shown):
+        line += piece
+        if b"\n" in piece or len(line) > _MAX_HEADER_BYTES:
+            break
+    line = line.partition(b"\n")[0][:_MAX_HEADER_BYTES]
+    if line.startswith(b"\xef\xbb\xbf"):
+        raise InputError(
+            f"{shown}: begins with a byte order mark, so its first column has another name; remove the mark"
+        )
     if not line.strip():
-        raise InputError(f"{path}: empty; fetch it again")
-    header = line.decode("utf-8", errors="replace").rstrip("\r\n").split("\t")
+        raise InputError(f"{shown}: empty; fetch it again")
+    header = line.decode("utf-8", errors="replace").rstrip("\r").split("\t")
     missing = [name for name in dump.columns if name not in header]
     unknown = [name for name in header if name not in dump.columns]
     if missing or unknown or len(header) != len(dump.columns):
@@ -82,23 +123,10 @@ def read_header(path: Path, dump: Dump) -> list[str]:
             f"column {name[:60]!r} is unknown" for name in unknown
         ]
         raise InputError(
-            f"{path}: {'; '.join(parts[:3]) or 'a column stands twice'}; "
+            f"{shown}: {'; '.join(parts[:3]) or 'a column stands twice'}; "
             f"expected the tab-separated columns {', '.join(dump.columns)}"
         )
     return header
-
-
-def scan_dump(path: Path, dump: Dump) -> pl.LazyFrame:
-    """Return a dump lazily, every column a String, ``\\N`` still in it and a missing cell null."""
-    import polars as pl
-
-    header = read_header(path, dump)
-    return pl.scan_csv(
-        path,
-        separator="\t",
-        quote_char=None,
-        schema=dict.fromkeys(header, pl.String),
-    ).select(dump.columns)
 
 
 def first_rows(path: Path, dump: Dump, count: int) -> list[dict[str, str]]:
@@ -109,83 +137,32 @@ def first_rows(path: Path, dump: Dump, count: int) -> list[dict[str, str]]:
         return [dict(zip(header, line.rstrip("\r\n").split("\t"), strict=False)) for line in islice(file, count)]
 
 
-def collect(frame: pl.LazyFrame, path: Path) -> pl.DataFrame:
-    """Run a query on a dump by streaming.
-
-    Raises
-    ------
-    InputError
-        A row of the file has too many cells or is not UTF-8.
-    """
-    import polars as pl
-
-    try:
-        return frame.collect(engine="streaming")
-    except (pl.exceptions.ComputeError, pl.exceptions.SchemaError, pl.exceptions.NoDataError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{path}: a row cannot be read ({reason}); fetch the file again") from None
-
-
-def cast(
-    frame: pl.DataFrame,
-    path: Path,
-    types: Mapping[str, type[pl.DataType]],
-    *,
-    key: str,
-    required: tuple[str, ...],
-) -> pl.DataFrame:
-    """Turn ``\\N`` and empty cells into null and cast the named columns.
+def read_ratings(path: Path, rejected: Rejected) -> pl.DataFrame:
+    """Return title.ratings: tconst (String), averageRating (Float64), numVotes (Int64).
 
     Parameters
     ----------
-    key
-        The column that names a row in messages.
-    required
-        Columns that must have a cell in every row. IMDb leaves some cells of some columns empty
-        (``primaryProfession``); the last column of a dump never is, so naming it here finds short rows.
+    rejected
+        Takes the rows that are left out.
 
     Raises
     ------
     InputError
-        A required cell is missing, or a cell is no value of its type; the message names row, column and value.
+        The file is not whole, or its columns are not the dump's.
     """
     import polars as pl
 
-    for name in required:
-        bad = frame.filter(pl.col(name).fill_null("") == "")
-        if len(bad):
-            raise InputError(
-                f"{path}: row {bad[key][0] or 'without an id'}: no cell in column {name}: it is empty, or the row is "
-                f"too short ({len(bad)} such rows); fetch the file again"
-            )
-    nulled = frame.with_columns(pl.when(~pl.all().is_in([NULL, ""])).then(pl.all()).name.keep())
-    typed = nulled.with_columns(pl.col(name).cast(dtype, strict=False) for name, dtype in types.items())
-    for name, dtype in types.items():
-        bad = nulled.filter(typed[name].is_null() & nulled[name].is_not_null())
-        if len(bad):
-            raise InputError(
-                f"{path}: row {bad[key][0]}: column {name} is {bad[name][0]!r}, not of type {dtype} "
-                f"({len(bad)} such rows); fetch the file again or repair it"
-            )
-    return typed
+    from imdb_pipeline.dumps.rows import read_batches
 
-
-def read_ratings(path: Path) -> pl.DataFrame:
-    """Return title.ratings: tconst (String), averageRating (Float64), numVotes (Int64).
-
-    Raises
-    ------
-    InputError
-        The file is not in IMDb's form.
-    """
-    import polars as pl
-
-    types = {"averageRating": pl.Float64, "numVotes": pl.Int64}
-    return cast(collect(scan_dump(path, RATINGS), path), path, types, key="tconst", required=RATINGS.columns)
+    types = {name: getattr(pl, RATINGS.types.get(name, "String")) for name in RATINGS.columns}
+    batches = [batch.rows(*RATINGS.columns) for batch in read_batches(path, RATINGS, rejected)]
+    return pl.concat([pl.DataFrame(schema=types), *batches])
 
 
 def check_ratings(path: Path, *, shown: str) -> Outcome:
     """Check what title.ratings holds: unique ids, ratings from 1 to 10, votes not negative.
+
+    Rows that cannot be read are left out and told of in the message.
 
     Parameters
     ----------
@@ -194,6 +171,8 @@ def check_ratings(path: Path, *, shown: str) -> Outcome:
     """
     import pandera.polars as pa
     import polars as pl
+
+    from imdb_pipeline.dumps.rows import Rejected
 
     name = "title_ratings_table"
     schema = pa.DataFrameSchema(
@@ -204,8 +183,12 @@ def check_ratings(path: Path, *, shown: str) -> Outcome:
         },
         strict=True,
     )
+    rejected = Rejected()
     try:
-        ratings = read_ratings(path)
+        ratings = read_ratings(path, rejected)
     except InputError as error:
         return Outcome(name, passed=False, message=str(error).replace(str(path), shown))
-    return check_table(name, ratings, schema, subject=shown, key="tconst")
+    outcome = check_table(name, ratings, schema, subject=shown, key="tconst")
+    if not rejected.counts:
+        return outcome
+    return replace(outcome, message=f"{outcome.message}; {rejected.summary()}")

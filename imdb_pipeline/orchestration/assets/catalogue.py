@@ -6,7 +6,7 @@ import dagster as dg
 
 from imdb_pipeline.dumps.tables import BASICS, DUMPS, NAMES, PRINCIPALS, RATINGS, Dump
 from imdb_pipeline.errors import InputError
-from imdb_pipeline.gates import Outcome
+from imdb_pipeline.gates import SAMPLE_ROWS, Outcome
 from imdb_pipeline.orchestration.publishing import Made, Request, Work, published_asset, table
 
 PREVIEW_ROWS = 8
@@ -17,7 +17,7 @@ PREVIEW_ROWS = 8
     kinds={"polars", "parquet"},
     inputs=(BASICS.asset, RATINGS.asset, PRINCIPALS.asset, NAMES.asset),
     checks={
-        "readable_rows": "Every row of the dumps that concerns a movie has its cells, and its numbers are numbers.",
+        "readable_rows": "The dumps can be read; rows that cannot are left out and told of here.",
         "movies_table": "movies: unique ids, types and ranges of every column.",
     },
 )
@@ -26,7 +26,7 @@ def movies(work: Work) -> Made:
     and votes where there are any."""
     import polars as pl
 
-    from imdb_pipeline.catalogue.movies import DumpPaths, build_movies
+    from imdb_pipeline.catalogue.movies import DumpPaths, build_movies, check_movies
 
     def dump(which: Dump):
         return work.file(which.asset, which.file)
@@ -39,11 +39,20 @@ def movies(work: Work) -> Made:
         return message
 
     try:
-        frame, outcomes = build_movies(DumpPaths(dump(BASICS), dump(RATINGS), dump(PRINCIPALS), dump(NAMES)))
+        catalogue = build_movies(DumpPaths(dump(BASICS), dump(RATINGS), dump(PRINCIPALS), dump(NAMES)))
     except InputError as error:
         return Made(rows=0, outcomes=[Outcome("readable_rows", passed=False, message=from_source(str(error)))])
-    readable = Outcome("readable_rows", passed=True, message=f"{len(frame):,} movies, with ratings and credits")
-    outcomes = [readable] + [replace(outcome, message=from_source(outcome.message)) for outcome in outcomes]
+    frame = catalogue.movies
+    message = f"{len(frame):,} movies, with ratings and credits"
+    bad_rows = catalogue.rejected.head(SAMPLE_ROWS).to_dicts()
+    if bad_rows:
+        first = "; ".join(f"{row['file']} line {row['line']}: {row['reason']}" for row in bad_rows)
+        message += f"; {sum(catalogue.rejected_counts.values()):,} rows rejected, the first: {first}"
+    table_check = check_movies(frame, shown=str(dump(BASICS)))
+    outcomes = [
+        Outcome("readable_rows", passed=True, message=message, sample=bad_rows),
+        replace(table_check, message=from_source(table_check.message)),
+    ]
     frame.write_parquet(work.folder / "movies.parquet", compression="zstd")
     credits = pl.col("credits").list.len()
     best_known = frame.sort("num_votes", descending=True, nulls_last=True).head(PREVIEW_ROWS)

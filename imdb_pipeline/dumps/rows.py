@@ -1,0 +1,426 @@
+"""The rows of a dump in bounded memory: cut into lines, selected by id before anything is parsed, checked, typed.
+
+Which columns a dump has and of what types is in ``tables``; which rows are wanted is the caller's business.
+
+The rule for bad rows, the same for all four files. A row is rejected (left out, counted, located) if it
+
+- is longer than ``MAX_LINE_BYTES``, has too few or too many cells, is not UTF-8 or holds a NUL byte, or if its last
+  cell is empty, which IMDb never writes: the row was cut short;
+- has no value in a column that must have one, or has a cell that is no value of its column's type.
+
+The other rows go on. Everything else is data: quotes, ``<script>``, other control characters, a carriage return inside
+a cell. Only ``\\N`` and an empty cell are null. Lines end in LF or CRLF, the last one maybe in nothing.
+
+A row that is not wanted is checked only as far as was read to find that out: its id, where rows are selected by ids;
+its form and the columns that ``Batch.peek`` reads, where a batch is asked for some of its rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from imdb_pipeline.dumps.inflate import inflate
+from imdb_pipeline.dumps.tables import NULL, read_header
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    import numpy as np
+    import polars as pl
+
+    from imdb_pipeline.dumps.tables import Dump
+
+MAX_LINE_BYTES = 1 << 20
+SHOWN_REJECTED = 250
+"""Of the rejected rows of a file, so many are kept to be shown; all are counted."""
+SHOWN_CHARACTERS = 200
+"""Of the text of a rejected row."""
+
+_BATCH_BYTES = 4 << 20  # of lines parsed at once
+_SHORTEST = 10  # bytes of an id of two letters and seven digits, and its tab
+_TOO_LONG = f"longer than {MAX_LINE_BYTES:,} bytes"
+_SLACK = 16  # bytes after the lines of a buffer, so that any line can be read to where its id may end
+
+
+@dataclass
+class Rejected:
+    """The rows that were left out so far: ``counts`` by file, and the first of each file."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    _shown: list[tuple[str, int, str, str]] = field(default_factory=list)
+
+    def add(self, file: str, line: int, reason: str, text: bytes) -> None:
+        count = self.counts.get(file, 0)
+        if count < SHOWN_REJECTED:
+            text = text[: 4 * SHOWN_CHARACTERS]  # a character takes at most four bytes
+            self._shown.append((file, line, reason, text.decode(errors="replace")[:SHOWN_CHARACTERS].rstrip("\r")))
+        self.counts[file] = count + 1
+
+    def summary(self) -> str:
+        """Say in one line how many there are and where the first one is."""
+        counts = ", ".join(f"{count:,} of {file}" for file, count in self.counts.items())
+        if not self._shown:
+            return "no row rejected"
+        file, line, reason, _ = self._shown[0]
+        return f"rows rejected: {counts}; the first: {file} line {line}: {reason}"
+
+    def frame(self) -> pl.DataFrame:
+        """Return file (String), line (Int64; the header is line 1), reason, text (String)."""
+        import polars as pl
+
+        schema = {"file": pl.String, "line": pl.Int64, "reason": pl.String, "text": pl.String}
+        return pl.DataFrame(self._shown, schema=schema, orient="row").sort("file", "line", maintain_order=True)
+
+
+def read_batches(path: Path, dump: Dump, rejected: Rejected, *, ids: pl.Series | None = None) -> Iterator[Batch]:
+    """Yield the rows of a dump that have the right form, some megabytes at a time, in the order of the file.
+
+    There is at least one batch; it may be empty.
+
+    Parameters
+    ----------
+    rejected
+        Takes the rows that are left out.
+    ids
+        Only rows whose cell of the dump's first column is one of these (String, no nulls). Fast where ids are two
+        letters and seven or eight digits and that column is the file's first too; else slow, and right all the same.
+
+    Raises
+    ------
+    InputError
+        The file is not whole, or its columns are not the dump's.
+    """
+    import numpy as np
+
+    header = read_header(path, dump)
+    select = None if ids is None else _Selection(ids, header.index(dump.columns[0]))
+    texts: list[bytes] = []
+    numbers: list[np.ndarray] = []
+    size, some = 0, False
+    for lines in _lines(path, dump, rejected):
+        lengths = lines.ends - lines.starts
+        mask = np.ones(len(lengths), dtype=bool) if select is None else select(lines, lengths)
+        mask[0] &= lines.first > 1  # the header
+        for line in np.flatnonzero(lengths > MAX_LINE_BYTES).tolist():
+            mask[line] = False
+            rejected.add(dump.file, lines.first + line, _TOO_LONG, lines.line(line))
+        pieces = lines.pieces(mask)
+        texts += pieces
+        size += sum(map(len, pieces))
+        numbers.append(np.flatnonzero(mask) + lines.first)
+        if size >= _BATCH_BYTES:
+            yield _batch(b"".join(texts), np.concatenate(numbers), header, dump, rejected)
+            texts, numbers, size, some = [], [], 0, True
+    if size or not some:
+        yield _batch(b"".join(texts), np.concatenate(numbers), header, dump, rejected)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some rows of the right form.
+
+    Attributes
+    ----------
+    text
+        Their lines, each with its newline.
+    numbers
+        Int64, the number in the file of each line; the header is line 1.
+    """
+
+    text: bytes
+    numbers: np.ndarray
+    _header: list[str]
+    _dump: Dump
+    _rejected: Rejected
+
+    def peek(self, *columns: str) -> pl.DataFrame:
+        """Return a few columns of all rows as Strings, null where there is no value; nothing is rejected."""
+        import polars as pl
+
+        schema = dict.fromkeys(self._header, pl.String)
+        if not self.text:
+            return pl.DataFrame(schema=schema).select(columns)
+        return pl.read_csv(
+            self.text,
+            has_header=False,
+            separator="\t",
+            quote_char=None,
+            null_values=NULL,
+            schema=schema,
+            columns=sorted(self._header.index(name) for name in columns),
+        ).select(columns)
+
+    def rows(self, *columns: str, where: pl.Series | None = None) -> pl.DataFrame:
+        """Return rows, after rejecting those without a required value or with a cell that is not of its type.
+
+        Parameters
+        ----------
+        columns
+            Which; of the type that the dump says, or String.
+        where
+            Boolean, one per row: which rows.
+        """
+        import numpy as np
+        import polars as pl
+
+        if where is not None:
+            mask = where.to_numpy()
+            text = b"".join(_cut(self.text, 0).pieces(mask))
+            return Batch(text, self.numbers[mask], self._header, self._dump, self._rejected).rows(*columns)
+        types, required = self._dump.types, self._dump.required
+        casts = {name: _cast(name, dtype) for name, dtype in types.items()}
+        raw = self.peek(*dict.fromkeys((*columns, *required, *types)))
+        typed = raw.with_columns(**casts)
+        if all(typed[name].null_count() == raw[name].null_count() for name in types) and not any(
+            raw[name].null_count() for name in required
+        ):
+            return typed.select(columns)
+        reasons = raw.select(
+            pl.coalesce(
+                *(pl.when(pl.col(name).is_null()).then(pl.lit(f"column {name}: no value")) for name in required),
+                *(
+                    pl.when(pl.col(name).is_not_null() & cast.is_null()).then(
+                        pl.format(f"column {name}: '{{}}' is not of type {types[name]}", pl.col(name).str.head(60))
+                    )
+                    for name, cast in casts.items()
+                ),
+            )
+        ).to_series()
+        lines = self.text.split(b"\n")
+        for row in np.flatnonzero(reasons.is_not_null()).tolist():
+            self._rejected.add(self._dump.file, int(self.numbers[row]), reasons[row], lines[row])
+        return typed.filter(reasons.is_null()).select(columns)
+
+
+def _cast(name: str, dtype: str) -> pl.Expr:
+    import polars as pl
+
+    column = pl.col(name)
+    if dtype == "Boolean":
+        return pl.when(column.is_in(["0", "1"])).then(column == "1")
+    return column.cast(getattr(pl, dtype), strict=False)
+
+
+def _batch(text: bytes, numbers: np.ndarray, header: list[str], dump: Dump, rejected: Rejected) -> Batch:
+    """Return the lines as a batch, less those that have not the right form."""
+    import numpy as np
+
+    if b"\r" in text:
+        text = text.replace(b"\r\n", b"\n")
+    if not _is_well_formed(text, len(numbers), len(header)):
+        lines = text.split(b"\n")[:-1]
+        good = []
+        for row, (number, line) in enumerate(zip(numbers.tolist(), lines, strict=True)):
+            if fault := _fault(line, header):
+                rejected.add(dump.file, number, fault, line)
+            else:
+                good.append(row)
+        text, numbers = b"".join([lines[row] + b"\n" for row in good]), numbers[np.array(good, dtype=np.int64)]
+    return Batch(text, numbers, header, dump, rejected)
+
+
+def _is_well_formed(text: bytes, rows: int, columns: int) -> bool:
+    """Whether no line has a fault: for all at once what ``_fault`` says of each."""
+    import numpy as np
+    import polars as pl
+
+    if b"\0" in text:
+        return False
+    try:
+        pl.Series([text]).cast(pl.String)  # an order of magnitude faster than text.decode()
+    except pl.exceptions.ComputeError:
+        return False
+    tabs, ends = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\t")), _positions(text, b"\n")
+    if len(tabs) != rows * (columns - 1):
+        return False
+    first, last = tabs[:: columns - 1], tabs[columns - 2 :: columns - 1]
+    return bool(np.all(first[1:] > ends[:-1]) and np.all(last < ends - 1))
+
+
+def _fault(line: bytes, header: list[str]) -> str | None:
+    """Say what is wrong with the form of a line, or None."""
+    cells = line.split(b"\t")
+    if len(cells) < len(header):
+        return f"column {header[len(cells)]}: no such cell, the row has {len(cells)} of {len(header)}"
+    if len(cells) > len(header):
+        return f"column {header[-1]}: more cells follow, the row has {len(cells)} instead of {len(header)}"
+    for name, cell in zip(header, cells, strict=True):
+        if b"\0" in cell:
+            return f"column {name}: a NUL byte"
+        try:
+            cell.decode()
+        except UnicodeDecodeError:
+            return f"column {name}: not UTF-8"
+    return None if cells[-1] else f"column {header[-1]}: empty, the row was cut short"
+
+
+class _Lines(NamedTuple):
+    """Whole lines of a file.
+
+    Attributes
+    ----------
+    starts, ends
+        Int64: where in the buffer a line begins, and where its newline is.
+    first
+        The number of the first line.
+    """
+
+    buffer: bytes
+    starts: np.ndarray
+    ends: np.ndarray
+    first: int
+
+    def line(self, index: int) -> bytes:
+        return self.buffer[self.starts[index] : self.ends[index]]
+
+    def pieces(self, mask: np.ndarray) -> list[bytes]:
+        """Return the lines that a mask chooses, neighbours in one piece, with their newlines."""
+        import numpy as np
+
+        edges = np.flatnonzero(np.diff(mask, prepend=False, append=False))
+        starts, ends = self.starts[edges[::2]], self.ends[edges[1::2] - 1] + 1
+        return [self.buffer[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+
+
+def _lines(path: Path, dump: Dump, rejected: Rejected) -> Iterator[_Lines]:
+    """Yield all lines, the header too, one or two megabytes at a time; those that do not fit in are rejected."""
+    pieces: list[bytes] = []
+    size, first, too_long = 0, 1, False
+    for piece in _ending_in_newline(inflate(path, shown=str(path))):
+        if too_long:
+            _, newline, piece = piece.partition(b"\n")
+            too_long = not newline
+            first += len(newline)
+        pieces.append(piece)
+        size += len(piece)
+        if size <= MAX_LINE_BYTES:
+            continue
+        lines = _cut(b"".join([*pieces, bytes(_SLACK)]), first)
+        if len(lines.ends):
+            yield lines
+            stop = int(lines.ends[-1]) + 1
+            pieces, size, first = [lines.buffer[stop:size]], size - stop, first + len(lines.ends)
+        else:
+            rejected.add(dump.file, first, _TOO_LONG, lines.buffer)
+            pieces, size, too_long = [], 0, True
+    if size:
+        yield _cut(b"".join([*pieces, bytes(_SLACK)]), first)
+
+
+def _ending_in_newline(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    last = b"\n"
+    for piece in pieces:
+        last = piece[-1:]
+        yield piece
+    if last != b"\n":
+        yield b"\n"
+
+
+def _cut(buffer: bytes, first: int) -> _Lines:
+    """Return the lines in a buffer, up to its last newline."""
+    import numpy as np
+
+    ends = _positions(buffer, b"\n")
+    starts = np.empty_like(ends)
+    starts[:1], starts[1:] = 0, ends[:-1] + 1
+    return _Lines(buffer, starts, ends, first)
+
+
+def _positions(text: bytes, byte: bytes) -> np.ndarray:
+    """Return where a byte stands, int64. ``flatnonzero`` over eight bytes at once, then which of the eight."""
+    import numpy as np
+
+    found = np.frombuffer(text, np.uint8) == byte[0]
+    whole = len(found) // 8 * 8
+    words = found[:whole].view("<u8")
+    at = np.flatnonzero(words != 0)
+    values = words[at]
+    if (values & (values - np.uint64(1))).any():  # two in eight
+        return np.flatnonzero(found)
+    positions = at * 8 + np.log2(values.astype(np.float64)).astype(np.int64) // 8
+    return np.concatenate([positions, np.flatnonzero(found[whole:]) + whole])
+
+
+class _Selection:
+    """Which lines bear a wanted id, mostly without looking for where the id ends.
+
+    The eight bytes after an id's two letters decide: seven digits and a tab, or eight digits. Lines in which they are
+    something else, or that the bytes around them contradict, are looked at one by one.
+    """
+
+    def __init__(self, ids: pl.Series, column: int) -> None:
+        import numpy as np
+        import polars as pl
+
+        self._ids, self._column = ids.cast(pl.Binary), column
+        letters = (self._ids.bin.head(2)[0] if len(ids) else b"").ljust(2, b"\0")
+        self._letters = letters
+        frame = pl.DataFrame({"id": (ids + "\t").cast(pl.Binary)})
+        size = pl.col("id").bin.size()
+        frame = frame.filter(size >= _SHORTEST).select(
+            key=pl.col("id").bin.slice(2, 8).bin.reinterpret(dtype=pl.UInt64, endianness="big"),
+            usual=pl.col("id").bin.starts_with(letters) & (size <= _SHORTEST + 1),
+        )
+        # With one key that no line has, so that there is always a nearest one.
+        self._keys = np.sort(np.append(frame.filter("usual")["key"].to_numpy(), np.uint64(0)))
+        self._others = np.sort(frame.filter(~pl.col("usual"))["key"].to_numpy())
+
+    def __call__(self, lines: _Lines, lengths: np.ndarray) -> np.ndarray:
+        """Return a mask over lines."""
+        import numpy as np
+
+        if self._column:
+            return self._one_by_one(lines, np.arange(len(lengths)))
+        array = np.frombuffer(lines.buffer, np.uint8)
+        windows = np.lib.stride_tricks.as_strided(np.frombuffer(lines.buffer, "V8", 1), (len(array) - 7,), (1,))
+        keys = windows[lines.starts + 2].view("<u8")
+        # Neighbours often share their id: decide once for all of them.
+        heads = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+        runs = np.diff(heads, append=len(keys))
+        some = keys[heads]
+        big = some.byteswap()
+        wanted = self._keys[np.minimum(np.searchsorted(self._keys, big), len(self._keys) - 1)] == big
+        seven, plain = _digits(some)
+        plain &= ~np.isin(big, self._others)
+        mask = np.repeat(wanted & plain, runs)
+        unclear = np.repeat(~plain, runs) | (lengths < _SHORTEST)
+        chosen = np.flatnonzero(mask)
+        starts = lines.starts[chosen]
+        tabs = starts + 10 - np.repeat(seven, runs)[chosen]
+        sure = (
+            (array[starts] == self._letters[0]) & (array[starts + 1] == self._letters[1]) & (array[tabs] == ord("\t"))
+        )
+        unclear[chosen[~sure]] = True
+        mask &= ~unclear
+        if unclear.any():
+            mask |= self._one_by_one(lines, np.flatnonzero(unclear))
+        return mask
+
+    def _one_by_one(self, lines: _Lines, which: np.ndarray) -> np.ndarray:
+        """Return a mask that holds those of ``which`` whose id is wanted, or that have no cell or nothing for one."""
+        import numpy as np
+        import polars as pl
+
+        cells = [lines.line(line).split(b"\t", self._column + 1) for line in which.tolist()]
+        without = [len(row) < max(2, self._column + 1) or not row[self._column] for row in cells]
+        ids = pl.Series(
+            [b"" if lacks else row[self._column].rstrip(b"\r") for row, lacks in zip(cells, without, strict=True)],
+            dtype=pl.Binary,
+        )
+        mask = np.zeros(len(lines.ends), dtype=bool)
+        mask[which] = np.array(without, dtype=bool) | ids.is_in(self._ids.implode()).to_numpy()
+        return mask
+
+
+def _digits(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return of eight bytes each: whether the last is a tab, and whether the others, or all, are digits."""
+    import numpy as np
+
+    tab_last = keys >> np.uint64(56) == ord("\t")
+    zero = np.uint64(ord("0") << 56)
+    digits = np.where(tab_last, keys & np.uint64((1 << 56) - 1) | zero, keys)
+    # A byte outside 0 to 9 sets its top bit in the one or in the other.
+    over = (digits - np.uint64(0x3030303030303030)) | (digits + np.uint64(0x4646464646464646))
+    return tab_last, over & np.uint64(0x8080808080808080) == 0
