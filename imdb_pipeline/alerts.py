@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from imdb_pipeline.dumps.transport import without_userinfo
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -133,7 +135,7 @@ def _tell(
         body = {
             "event": found.event,
             "home": str(home),
-            "source": settings.source,
+            "source": without_userinfo(settings.source),
             "day": found.day,
             "run_id": found.run_id,
             "message": found.message,

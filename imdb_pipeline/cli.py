@@ -59,6 +59,13 @@ DayOption = Annotated[
         "--day", metavar="YYYY-MM-DD", help="The day [default: the date of the source's files, else today, UTC]"
     ),
 ]
+OverrideOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--override", metavar="ASSET/GATE", help="Let the day's files through this gate, whatever it finds; repeatable"
+    ),
+]
+BecauseOption = Annotated[str, typer.Option("--because", metavar="TEXT", help="Why; recorded with --override")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value and nothing else")]
 
 
@@ -72,6 +79,8 @@ def run(
         str | None, typer.Option(metavar="auto|ID|DIR", help="The encoder; recorded by the first run")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Make every step again, held or not")] = False,
+    override: OverrideOption = None,
+    because: BecauseOption = "",
 ) -> None:
     """Materialise the whole graph for a day as a Dagster run.
 
@@ -79,13 +88,20 @@ def run(
     """
     folder, settings = _settle(home, source=source, encoder=encoder, device=device)
     prepared = _prepare(folder, settings, day=day, force=force)
+    _override(prepared, override, because)
     _execute(prepared, force=force)
     _show_results(folder)
 
 
 @app.command()
-def fetch(home: HomeOption = None, source: SourceOption = None, day: DayOption = None) -> None:
-    """Fetch the four dumps alone: verified and published.
+def fetch(
+    home: HomeOption = None,
+    source: SourceOption = None,
+    day: DayOption = None,
+    override: OverrideOption = None,
+    because: BecauseOption = "",
+) -> None:
+    """Fetch the four dumps alone: verified, gated, published.
 
     Example: imdb-pipeline fetch --source imdb
     """
@@ -93,6 +109,7 @@ def fetch(home: HomeOption = None, source: SourceOption = None, day: DayOption =
 
     folder, settings = _settle(home, source=source)
     prepared = _prepare(folder, settings, day=day, assets=list(DUMP_ASSETS))
+    _override(prepared, override, because)
     _execute(prepared)
     store = prepared.request.store
     for asset in DUMP_ASSETS:
@@ -101,21 +118,27 @@ def fetch(home: HomeOption = None, source: SourceOption = None, day: DayOption =
 
 
 @app.command()
-def refresh(home: HomeOption = None) -> None:
+def refresh(home: HomeOption = None, override: OverrideOption = None, because: BecauseOption = "") -> None:
     """Do once what the sensor does: nothing when there is nothing new, else the run of a day.
 
-    Trains only while there is no champion; the training job does it otherwise.
+    Trains only while there is no champion; the training job does it otherwise. Old data is told to the webhook.
     """
+    from imdb_pipeline.orchestration.automation import tell_staleness
+    from imdb_pipeline.orchestration.resources import Home
     from imdb_pipeline.orchestration.runs import refresh_assets
     from imdb_pipeline.store import Store
 
     folder, settings = _settle(home)
-    prepared = _prepare(folder, settings, day=None, assets=refresh_assets(Store(folder / "store")))
-    if not prepared.plan.todo:
-        print(f"nothing new: {prepared.request.day} is held")
-        return
-    _execute(prepared)
-    print(f"{prepared.request.day} is current")
+    try:
+        prepared = _prepare(folder, settings, day=None, assets=refresh_assets(Store(folder / "store")))
+        _override(prepared, override, because)
+        if not prepared.plan.todo:
+            print(f"nothing new: {prepared.request.day} is held")
+            return
+        _execute(prepared)
+        print(f"{prepared.request.day} is current")
+    finally:
+        tell_staleness(Home(path=str(folder)))
 
 
 @app.command()
@@ -161,13 +184,33 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
         _print_json(state)
         return
     print(f"home     {state['home']}\nsource   {state['source']}\nencoder  {state['encoder']}")
-    print(f"current  {state['current'] or 'no release yet: `imdb-pipeline run` makes one'}")
+    print(f"current  {state['current'] or 'no release yet: `imdb-pipeline run` makes one'}{_age(state)}")
+    for name, what in (("good_days", "days"), ("archived_days", "archive")):
+        listed = state[name]
+        print(f"{what:<8} {len(listed)}" + (f", {listed[0]} to {listed[-1]}" if listed else ""))
+    for told in state["quarantine"]:
+        print(f"refused  {told['day']}: {told['reason']} ({told['folder']})")
+    for lock in state["locks"]:
+        print(f"at work  {lock['asset']} of {lock['day']}, process {lock['pid']}, since {lock['since']}")
     for asset in state["assets"]:
         print(
             f"{asset['asset']:<24} {asset['days']:>4} days, latest {asset['latest']}, {asset['rows']:>10,} rows, "
             f"{asset['bytes'] / 1e6:>8.1f} MB"
         )
-    print(f"pools    {state['pool_bytes'] / 1e6:.1f} MB of documents and vectors")
+    for pool in state["pools"]:
+        print(
+            f"{pool['pool']:<24} {pool['live_rows']:>10,} of {pool['rows']:,} rows in use, {pool['bytes'] / 1e6:.1f} MB"
+        )
+    if state["leftovers"]:
+        print(f"left over by killed runs, and deleted by the next: {len(state['leftovers'])}")
+
+
+def _age(state: dict[str, Any]) -> str:
+    if state["age_hours"] is None:
+        return ""
+    since = state["unchanged_since"]
+    unchanged = f", unchanged since {since}" if since != state["current"] else ""
+    return f", published {state['age_hours']:.0f} hours ago{unchanged}"
 
 
 @app.command()
@@ -277,6 +320,18 @@ def _prepare(
     print(f"home {folder}, source {settings.source}, day {prepared.request.day}")
     print(f"encoder {settings.encoder} @ {settings.encoder_revision[:12]}, {compute.dtype} on {compute.device_name}")
     return prepared
+
+
+def _override(prepared: Prepared, gates: list[str] | None, because: str) -> None:
+    if not gates and not because:
+        return
+    from imdb_pipeline.orchestration.publishing import OVERRIDABLE
+    from imdb_pipeline.overrides import record_overrides
+
+    request = prepared.request
+    record_overrides(
+        request.home, gates or [], day=request.day, snapshot=request.snapshot.id, because=because, known=OVERRIDABLE
+    )
 
 
 def _execute(prepared: Prepared, *, force: bool = False) -> None:

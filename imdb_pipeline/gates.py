@@ -1,25 +1,60 @@
-"""Checks of a table before it is published, and how their outcomes read.
+"""Gates: what is checked before a result is published, as data, and how the outcomes read.
 
-A check that fails keeps the table from being published; it is shown either way.
+A gate that is required and fails keeps the result from being published; the outcome is shown either way. Which gates
+there are belongs to ``dumps.gates`` (the files) and ``catalogue.gates`` (what is in them).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from imdb_pipeline.errors import GateError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
     import pandera.polars as pa
     import polars as pl
 
+    from imdb_pipeline.settings import GateSettings
+
 SAMPLE_ROWS = 5
+Facts = TypeVar("Facts")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a gate saw: whether it passes, one line that says so, and a few offending rows as plain dictionaries."""
+
+    passed: bool
+    message: str
+    sample: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Gate(Generic[Facts]):
+    """A named question to the facts of a result.
+
+    Attributes
+    ----------
+    required
+        A failed one keeps the result from being published; another is a warning.
+    thresholds
+        The keys in ``[gates]`` of ``settings.toml`` that it is measured against. A gate with thresholds judges what may
+        be true all the same, so it can be overridden; one without cannot.
+    """
+
+    name: str
+    description: str
+    measure: Callable[[Facts, GateSettings], Finding]
+    required: bool = True
+    thresholds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a check found.
+    """What a gate found.
 
     Attributes
     ----------
@@ -30,7 +65,11 @@ class Outcome:
     sample
         A few offending rows, as plain dictionaries.
     required
-        A failed required check keeps the result from being published; another is a warning.
+        A failed required gate keeps the result from being published; another is a warning.
+    overridden
+        Why somebody let it through, or None.
+    cause
+        The ``ASSET/GATE`` of another asset that decided, where one did.
     """
 
     name: str
@@ -38,6 +77,44 @@ class Outcome:
     message: str
     sample: list[dict[str, Any]] = field(default_factory=list)
     required: bool = True
+    overridden: str | None = None
+    cause: str = ""
+
+    @property
+    def refuses(self) -> bool:
+        return self.required and not self.passed and self.overridden is None
+
+
+def run_gates(gates: Iterable[Gate[Facts]], facts: Facts, limits: GateSettings) -> list[Outcome]:
+    """Put the facts to every gate, whatever the others found."""
+    outcomes = []
+    for gate in gates:
+        finding = gate.measure(facts, limits)
+        outcomes.append(Outcome(gate.name, finding.passed, finding.message, finding.sample, gate.required))
+    return outcomes
+
+
+def override(outcomes: list[Outcome], asset: str, reasons: Mapping[str, str]) -> list[Outcome]:
+    """Return the outcomes with those let through for which a reason is recorded, under ``ASSET/GATE``."""
+    return [
+        outcome
+        if outcome.passed or f"{asset}/{outcome.name}" not in reasons
+        else replace(outcome, overridden=reasons[f"{asset}/{outcome.name}"])
+        for outcome in outcomes
+    ]
+
+
+def require(outcomes: list[Outcome]) -> None:
+    """Raise what the first refusing gate says.
+
+    Raises
+    ------
+    GateError
+        A required gate failed.
+    """
+    for outcome in outcomes:
+        if outcome.refuses:
+            raise GateError(outcome.message)
 
 
 def check_table(name: str, frame: pl.DataFrame, schema: pa.DataFrameSchema, *, subject: str, key: str) -> Outcome:
@@ -67,19 +144,6 @@ def check_table(name: str, frame: pl.DataFrame, schema: pa.DataFrameSchema, *, s
             sample=sample,
         )
     return Outcome(name, passed=True, message=f"{subject}: {len(frame):,} rows satisfy the schema")
-
-
-def require(outcomes: list[Outcome]) -> None:
-    """Raise what a failed required check says.
-
-    Raises
-    ------
-    GateError
-        A required check failed.
-    """
-    failed = [outcome for outcome in outcomes if outcome.required and not outcome.passed]
-    if failed:
-        raise GateError(failed[0].message)
 
 
 def _offending_rows(frame: pl.DataFrame, cases: pl.DataFrame) -> list[dict[str, Any]]:

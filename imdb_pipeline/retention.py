@@ -50,7 +50,7 @@ class Collected:
     quarantined
         Folders of refused files that were deleted.
     damaged
-        Shards whose bytes are not what their name says; nothing was done to them, see ``Pool.set_aside``.
+        Shards whose bytes are not what their name says; they were put aside, see ``Pool.set_aside``.
     bytes_freed
         Of files that no other day links.
     """
@@ -155,12 +155,13 @@ def _collect_pool(store: Store, pool: Pool, today: date, collected: Collected) -
     collected.bytes_freed += pool.delete_retired(until=today - UNJUDGED)
     damaged = pool.verify()
     for shard in damaged:
-        log.warning("%s: a damaged shard, its bytes are not what its name says", shard)
+        aside = pool.set_aside(shard)
+        log.warning("%s: its bytes are not what its name says; kept in %s, its rows are to be made again", shard, aside)
     collected.damaged += damaged
     lists = _lists(store, pool)
     if lists is None:
         return
-    judged = [shard for shard in pool.shards() if shard not in damaged and _written(shard) <= today - UNJUDGED]
+    judged = [shard for shard in pool.shards() if _written(shard) <= today - UNJUDGED]
     rows = {shard.stem: pl.read_parquet(shard, columns=["document_hash"]) for shard in judged}
     dead = _unlisted(rows, lists)
     left = {}

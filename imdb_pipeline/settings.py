@@ -49,6 +49,28 @@ class CatalogueSettings:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class GateSettings:
+    """How far a day may be from the last good one, and how much of it may be wrong, before it is refused."""
+
+    max_row_loss: Annotated[float, Field(ge=0, le=1)] = 0.02
+    """share of rows that may be missing against the last good day, for each day since"""
+    max_row_gain: Annotated[float, Field(ge=0)] = 0.05
+    """share of rows that may have come, for each day since"""
+    row_slack: Annotated[int, Field(ge=0)] = 50
+    """so many rows more, fewer or wrong are always allowed"""
+    max_rejected_rows: Annotated[float, Field(ge=0, le=1)] = 0.0001
+    """share of a file's rows that may be left out because they cannot be read"""
+    max_unknown_people: Annotated[float, Field(ge=0, le=1)] = 0.02
+    """share of the movies' credits whose person may be missing from name.basics"""
+    max_unknown_titles: Annotated[float, Field(ge=0, le=1)] = 0.02
+    """share of the ratings whose title may be missing from title.basics"""
+    max_null_rise: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """by how much the share of movies without a value may rise in a column, for each day since"""
+    max_changed: Annotated[float, Field(ge=0, le=1)] = 0.25
+    """share of the movies that may have changed, for each day since"""
+
+
+@dataclass(frozen=True, config=_STRICT)
 class TrainingSettings:
     """How the predictors are trained."""
 
@@ -97,6 +119,7 @@ class Settings:
     sample: SampleSettings = field(default_factory=SampleSettings)
     imdb: ImdbSettings = field(default_factory=ImdbSettings)
     catalogue: CatalogueSettings = field(default_factory=CatalogueSettings)
+    gates: GateSettings = field(default_factory=GateSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
@@ -207,8 +230,13 @@ def settle(home: Path, *, source: str | None = None, encoder: str | None = None,
 
 
 def record(home: Path, settings: Settings) -> None:
-    """Write down which source and encoder the home belongs to; once written they change nothing."""
-    _record(home, source=settings.source, encoder=settings.encoder, encoder_revision=settings.encoder_revision)
+    """Write down which source and encoder the home belongs to; once written they change nothing.
+
+    A folder that stands there relative to the home stays so: the home can be moved with it.
+    """
+    written = load_settings(home).source
+    source = written if _absolute_source(written, home) == settings.source else settings.source
+    _record(home, source=source, encoder=settings.encoder, encoder_revision=settings.encoder_revision)
 
 
 def accept_licence(home: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from imdb_pipeline.dumps.tables import BASICS
 from imdb_pipeline.durable import temporaries
+from imdb_pipeline.freshness import freshness
 from imdb_pipeline.locks import held_partitions, hold
+from imdb_pipeline.quarantine import refusals
 from imdb_pipeline.settings import load_settings
 from imdb_pipeline.store import Store
 
@@ -22,25 +25,33 @@ def home_status(home: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        home, source, encoder; current (a day or None); assets (asset, days, expired_days, latest, revision, rows,
-        bytes); pool_bytes; pools (pool, shards, rows, live_rows by the last collection, bytes); leftovers (paths of
-        what killed runs left in the staging); quarantine (folder, day, reason); locks (asset, day, pid, since) of
-        the runs at work.
+        home, source, encoder; current (a day or None); good_days (those whose movies are published); archived_days
+        (those whose dumps are still there); age_hours (since the source published what is released; None where it is
+        not dated); unchanged_since (the first day that had the same files); assets (asset, days, expired_days, latest,
+        revision, rows, bytes); pool_bytes; pools (pool, shards, rows, live_rows by the last collection, bytes);
+        leftovers (paths of what killed runs left in the staging); quarantine (folder, day, snapshot, asset, reason,
+        refused_at); locks (asset, day, pid, since) of the runs at work.
     """
     settings = load_settings(home)
     store = Store(home / "store")
     current = store.current()
+    fresh = freshness(store)
+    good = store.days("movies")
     pools = [_pool(pool) for pool in store.pools()]
     return {
         "home": str(home),
         "source": settings.source,
         "encoder": settings.encoder,
         "current": current["day"] if current else None,
+        "good_days": good,
+        "archived_days": [day for day in store.days(BASICS.asset) if not store.get(BASICS.asset, day).expired],
+        "age_hours": round(fresh.age_hours(datetime.now(UTC)), 1) if fresh else None,
+        "unchanged_since": fresh.unchanged_since if fresh else None,
         "assets": [_asset(store, name) for name in store.assets()],
         "pool_bytes": sum(pool["bytes"] for pool in pools),
         "pools": pools,
         "leftovers": [str(path) for path in temporaries(store.root / ".staging") if _left(path)],
-        "quarantine": [_quarantined(folder) for folder in sorted((home / "quarantine").glob("*/"))],
+        "quarantine": refusals(home),
         "locks": held_partitions(store.root / ".locks"),
     }
 
@@ -78,11 +89,3 @@ def _left(path: Path) -> bool:
             return dead
     except FileNotFoundError:
         return False
-
-
-def _quarantined(folder: Path) -> dict[str, Any]:
-    try:
-        told = json.loads((folder / "reason.json").read_bytes())
-    except (OSError, ValueError):
-        told = {}
-    return {"folder": str(folder), "day": told.get("day"), "reason": told.get("reason")}

@@ -23,6 +23,7 @@ LINEAGE = {
     "name_basics_dump": [],
     "movies": ["name_basics_dump", "title_basics_dump", "title_principals_dump", "title_ratings_dump"],
     "movie_documents": ["movies"],
+    "catalogue_changes": ["movie_documents", "movies"],
     "movie_embeddings": ["movie_documents"],
     "movie_neighbours": ["movie_embeddings", "movies"],
     "movie_map": ["movie_embeddings", "movie_neighbours", "movies"],
@@ -31,23 +32,36 @@ LINEAGE = {
     "leaderboard": sorted(f"{name}_predictor" for name in PREDICTORS),
     "champion": sorted(["leaderboard", *(f"{name}_predictor" for name in PREDICTORS)]),
     "rating_predictions": ["champion", "movie_embeddings", "movies", "rating_split"],
-    "report": ["leaderboard", "movie_map", "rating_predictions"],
+    "report": ["catalogue_changes", "leaderboard", "movie_map", "rating_predictions"],
     "release": ["report"],
 }
 GROUPS = {
     "dumps": ["name_basics_dump", "title_basics_dump", "title_principals_dump", "title_ratings_dump"],
-    "catalogue": ["movie_documents", "movies"],
+    "catalogue": ["catalogue_changes", "movie_documents", "movies"],
     "embeddings": ["movie_embeddings", "movie_map", "movie_neighbours"],
     "models": sorted(["rating_split", "leaderboard", "champion", *(f"{name}_predictor" for name in PREDICTORS)]),
     "results": ["rating_predictions", "release", "report"],
 }
+WHOLE = {"whole_gzip", "row_count", "new_content", "snapshot_accepted"}
 CHECKS = {
-    "movies": {"readable_rows", "movies_table"},
+    "movies": {
+        "readable_rows",
+        "rejected_rows",
+        "movies_table",
+        "unique_keys",
+        "known_people",
+        "known_titles",
+        "counts",
+        "null_rates",
+        "changed_movies",
+        "title_types",
+        "categories",
+    },
     "movie_documents": {"documents_table"},
     "movie_embeddings": {"every_document_embedded"},
     **{f"{name}_predictor": {"beats_the_mean"} for name in PREDICTORS if name != "mean"},
-    **{asset: {"whole_gzip"} for asset in GROUPS["dumps"]},
-    "title_ratings_dump": {"whole_gzip", "title_ratings_table"},
+    **dict.fromkeys(GROUPS["dumps"], WHOLE),
+    "title_ratings_dump": {*WHOLE, "title_ratings_table"},
 }
 
 

@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 
 from imdb_pipeline.orchestration import automation
+from imdb_pipeline.orchestration.instance import open_instance
 from imdb_pipeline.orchestration.resources import Home
 from imdb_pipeline.store import Store
 from imdb_pipeline_tests.commands import run_command
@@ -166,58 +167,11 @@ def test_imdb_is_not_asked_before_its_licence_is_acknowledged(source, tmp_path, 
         assert "IMDB_PIPELINE_ACCEPT_LICENCE=yes" in result.err
         assert "accept_licence = true" in result.err
         assert requests == []
-        assert "licence" in sensor_says(home).skip_message
+        with open_instance(home) as instance:
+            tick: Any = automation.new_dumps(dg.build_sensor_context(instance=instance), home=Home(path=str(home)))
+        assert "licence" in tick.skip_message
         monkeypatch.setenv("IMDB_PIPELINE_ACCEPT_LICENCE", "yes")
         assert run_command("fetch", "--home", home).status == 0
         monkeypatch.delenv("IMDB_PIPELINE_ACCEPT_LICENCE")
         (home / "settings.toml").write_text(f'source = "imdb"\n[imdb]\nbase_url = "{url}"\naccept_licence = true\n')
         assert run_command("fetch", "--home", home).status == 0
-
-
-def sensor_says(home) -> Any:
-    return automation.new_dumps(dg.build_sensor_context(), home=Home(path=str(home)))
-
-
-def schedule_says(home, name) -> Any:
-    context = dg.build_schedule_context(scheduled_execution_time=NOON)
-    return getattr(automation, name)(context, home=Home(path=str(home)))
-
-
-def test_the_sensor_asks_for_a_run_once_and_again_when_a_file_changes(source, tmp_path):
-    home = tmp_path / "home"
-    with serve_folder(source) as (url, _):
-        assert fetch(home, url).status == 0
-        first = sensor_says(home)
-        assert (first.partition_key, first.job_name) == (DAY, "everything")
-        assert "no champion yet" in schedule_says(home, "late_refresh").skip_message
-        assert run_command("run", "--home", home, "--source", url).status == 0
-        assert sensor_says(home).skip_message == f"the files of {DAY} are held already"
-        assert schedule_says(home, "late_refresh").skip_message == f"the files of {DAY} are held already"
-        changed = write_dumps(tmp_path / "changed", title_ratings=RATINGS.replace("7.4", "7.5"))
-        (source / "title.ratings.tsv.gz").write_bytes((changed / "title.ratings.tsv.gz").read_bytes())
-        date_files(source, NOON)
-        again = sensor_says(home)
-        assert (again.partition_key, again.job_name) == (DAY, "everything")
-        assert again.run_key != first.run_key
-
-
-def test_with_a_champion_new_files_ask_for_a_day_without_training(home, source):
-    with serve_folder(source) as (url, _):
-        settings = home / "settings.toml"
-        settings.write_text(settings.read_text().replace('"sample"', f'"{url}"'))
-        request = sensor_says(home)
-        assert (request.partition_key, request.job_name) == (DAY, "daily")
-        late = schedule_says(home, "late_refresh")
-        assert (late.partition_key, late.run_key) == (DAY, request.run_key)
-        date_files(source, datetime(2026, 3, 3, 12, tzinfo=UTC))
-        assert "2026-03-04 is released already" in sensor_says(home).skip_message
-
-
-def test_training_waits_for_its_cadence_and_for_a_new_day(held_home, tmp_path):
-    assert "no day is held yet" in schedule_says(tmp_path / "none", "retraining").skip_message
-    skipped = schedule_says(held_home, "retraining").skip_message
-    assert "has been trained on already" in skipped or "days old, of 7" in skipped
-
-
-def test_a_source_without_dates_is_not_watched(held_home):
-    assert "is not watched" in sensor_says(held_home).skip_message

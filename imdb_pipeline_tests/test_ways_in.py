@@ -145,7 +145,7 @@ def readme_commands() -> list[list[str]]:
 
 def test_the_readmes_commands_do_what_they_say(home, tmp_path, monkeypatch):
     """Those that read run on a finished home; those that need another source are run on small ones."""
-    monkeypatch.setattr("imdb_pipeline.orchestration.runs.choose_day", lambda *_: DAY)
+    monkeypatch.setattr("imdb_pipeline.orchestration.runs.today", lambda: DAY)
     source = write_dumps(tmp_path / "source")
     title = api.load_movies(home).join(api.load_map(home), on="tconst", how="semi")["tconst"][0]
     homes = {"sample-home": home, "my-home": tmp_path / "my-home"}

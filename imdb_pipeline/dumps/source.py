@@ -1,6 +1,6 @@
 """Where the dumps come from: IMDb or another address over HTTP, a folder, or the sample.
 
-A source is asked for one file at a time. Whether that is whole, ``verify`` says; what its rows mean belongs to
+Whether a file is whole, ``verify`` says. What the four are together belongs to ``snapshot``, what a file's rows mean to
 ``tables`` and ``catalogue``.
 """
 
@@ -10,19 +10,23 @@ import logging
 import os
 import shutil
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from imdb_pipeline.dumps import download
 from imdb_pipeline.dumps.tables import DUMPS, Dump
-from imdb_pipeline.dumps.verify import verify
+from imdb_pipeline.dumps.transport import without_userinfo
 from imdb_pipeline.errors import InputError
 from imdb_pipeline.store import sha256
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from imdb_pipeline.settings import Settings
+    from imdb_pipeline.store import Revision
 
 log = logging.getLogger(__name__)
 
@@ -31,23 +35,21 @@ LICENCE = "https://developer.imdb.com/non-commercial-datasets/"
 
 @dataclass(frozen=True)
 class FetchedDump:
-    """A dump that was fetched and verified.
+    """A file that was brought.
 
     Attributes
     ----------
     shown
         What messages call it: its address, or its path in the source.
-    rows
-        Lines after the header.
     origin
         Where it came from; over HTTP with its ETag and Last-Modified.
+    held
+        The published file that it equals, where the server said so; then nothing was fetched.
     """
 
-    path: Path
     shown: str
-    rows: int
-    unpacked_bytes: int
-    origin: dict[str, Any] = field(default_factory=dict)
+    origin: dict[str, Any]
+    held: Path | None = None
 
 
 def base_url(settings: Settings) -> str | None:
@@ -82,88 +84,106 @@ def require_licence(settings: Settings, home: Path) -> None:
         )
 
 
-def fingerprint(settings: Settings, dump: Dump) -> dict[str, Any]:
-    """Return what identifies the bytes that the source holds now, without fetching them.
+def source_files(
+    settings: Settings, *, timeout_seconds: float | None = None
+) -> tuple[str | None, dict[str, dict[str, Any]]]:
+    """Ask the source what it holds now, without fetching it.
+
+    Parameters
+    ----------
+    timeout_seconds
+        For all four files of an address together; None for as long as a run may wait.
+
+    Returns
+    -------
+    day
+        The date of Last-Modified in UTC; None for a folder and the sample, whose files bear no date.
+    files
+        By asset, what identifies the bytes of its file.
 
     Raises
     ------
     InputError
-        The source does not hold the file.
-    """
-    url = base_url(settings)
-    if url is not None:
-        return download.head(url + dump.file).identity()
-    if settings.source == "sample":
-        from imdb_pipeline.dumps.sample import SAMPLE_VERSION
-
-        return {"sample": SAMPLE_VERSION, "movies": settings.sample.movies, "seed": settings.sample.seed}
-    return {"sha256": sha256(_in_folder(settings, dump))}
-
-
-@dataclass(frozen=True)
-class RemoteSnapshot:
-    """The four files that an address holds: their day (UTC, by Last-Modified), and by asset what identifies them."""
-
-    day: str
-    files: dict[str, dict[str, Any]]
-
-
-def remote_snapshot(settings: Settings) -> RemoteSnapshot | None:
-    """Ask an address what it holds; None where the source is a folder or the sample, whose files bear no date.
-
-    Raises
-    ------
-    InputError
-        It does not hold a file, or the four are of different days.
+        It does not hold a file, cannot be asked, or the four are of different days.
     """
     url = base_url(settings)
     if url is None:
-        return None
-    remote = {dump: download.head(url + dump.file) for dump in DUMPS}
+        return None, {dump.asset: _fingerprint(settings, dump) for dump in DUMPS}
+    addresses = [url + dump.file for dump in DUMPS]
+    if timeout_seconds is None:
+        answers = download.heads(addresses)
+    else:
+        answers = download.heads(addresses, timeout_seconds=timeout_seconds, attempts=1)
+    remote = dict(zip(DUMPS, answers, strict=True))
     days = {file.day for file in remote.values()}
     if len(days) > 1:
         listed = ", ".join(f"{dump.file} of {file.day}" for dump, file in remote.items())
-        raise InputError(f"{url}: the files are of different days ({listed}); try again when all four are there")
-    return RemoteSnapshot(days.pop(), {dump.asset: file.identity() for dump, file in remote.items()})
+        raise InputError(
+            f"{without_userinfo(url)}: the files are of different days ({listed}); try again when all four are there"
+        )
+    return days.pop(), {dump.asset: file.identity() for dump, file in remote.items()}
 
 
 def fetch_dump(
-    settings: Settings, dump: Dump, *, home: Path, day: str, folder: Path, expected: dict[str, Any]
+    settings: Settings, dump: Dump, *, home: Path, path: Path, expected: Mapping[str, Any], newest: Revision | None
 ) -> FetchedDump:
-    """Bring a dump into ``folder`` and verify it: a whole gzip file, the right columns, at least one row.
+    """Bring a file to ``path``; whether it is a whole dump is not looked at.
 
     Parameters
     ----------
     expected
-        What ``fingerprint`` said of it.
+        What identifies its bytes, as ``source_files`` said.
+    newest
+        The newest published file of this dump: a server is told of it, and need not send it again.
 
     Raises
     ------
     InputError
-        The source does not hold it for that day, it is damaged, or it has changed since ``expected``.
+        The source does not hold it, or holds another since ``expected``.
     """
-    path = folder / dump.file
     url = base_url(settings)
     if url is not None:
         require_licence(settings, home)
-        response = download.get(url + dump.file, path)
-        if response.day != day:
-            raise InputError(
-                f"{url}{dump.file} is of {response.day}, not of {day}; only the current day can be fetched"
-            )
-        shown = f"{url}{dump.file}"
-        origin = {"url": shown, **response.identity()}
-        changed = response.identity() != expected
+        shown = without_userinfo(url + dump.file)
+        came = download.get(url + dump.file, path, held=_as_remote(newest, shown))
+        if came is None and newest is not None:  # not modified
+            return FetchedDump(shown, {"url": shown, **expected}, held=newest.file(dump.file))
+        assert came is not None
+        identity = came.remote.identity()
+        fetched = FetchedDump(shown, {"url": shown, **identity})
+        changed = any(identity[name] != value for name, value in expected.items() if value and identity[name])
     else:
         source = _in_folder(_with_sample(settings, home), dump)
         shutil.copyfile(source, path)
-        shown = str(source)
-        origin = {"path": shown}
+        fetched = FetchedDump(str(source), {"path": str(source)})
         changed = settings.source != "sample" and sha256(path) != expected["sha256"]
     if changed:
-        raise InputError(f"{shown}: changed while it was fetched; run again")
-    rows, unpacked = verify(path, dump, shown=shown)
-    return FetchedDump(path, shown, rows, unpacked, origin)
+        raise InputError(f"{fetched.shown}: changed while it was fetched; run again")
+    return fetched
+
+
+def _as_remote(revision: Revision | None, shown: str) -> download.RemoteFile | None:
+    """Return what the server said of a published file, if it came from this address."""
+    origin = revision.manifest["info"]["origin"] if revision else {}
+    if origin.get("url") != shown:
+        return None
+    return download.RemoteFile(shown, origin["etag"], origin["last_modified"], origin["bytes"])
+
+
+def _fingerprint(settings: Settings, dump: Dump) -> dict[str, Any]:
+    if settings.source == "sample":
+        from imdb_pipeline.dumps.sample import SAMPLE_VERSION
+
+        return {"sample": SAMPLE_VERSION, "movies": settings.sample.movies, "seed": settings.sample.seed}
+    path = _in_folder(settings, dump)
+    stat = path.stat()
+    return {"sha256": _hash_of(path, stat.st_size, stat.st_mtime_ns)}
+
+
+@lru_cache(maxsize=32)
+def _hash_of(path: Path, size: int, mtime_ns: int) -> str:
+    """Hash a file once a process, as long as it looks the same."""
+    return sha256(path)
 
 
 def _in_folder(settings: Settings, dump: Dump) -> Path:

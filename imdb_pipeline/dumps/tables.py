@@ -7,7 +7,7 @@ Columns are known by name, in any order, none missing or unknown. How rows are r
 from __future__ import annotations
 
 import gzip
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -44,7 +44,7 @@ class Dump:
     file: str
     columns: tuple[str, ...]
     required: tuple[str, ...]
-    types: Mapping[str, str]
+    types: Mapping[str, str] = field(hash=False)
 
     @property
     def asset(self) -> str:

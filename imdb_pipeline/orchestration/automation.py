@@ -1,18 +1,41 @@
-"""Jobs, schedules and the sensor: what runs without anyone asking."""
+"""Jobs, schedules and sensors: what runs without anyone asking."""
 
-from datetime import UTC, date, datetime
+import json
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 
-from imdb_pipeline.dumps.source import needs_licence, remote_snapshot
+from imdb_pipeline import alerts
+from imdb_pipeline.dumps.snapshot import Snapshot
+from imdb_pipeline.dumps.source import needs_licence, source_files
+from imdb_pipeline.dumps.tables import DUMPS
 from imdb_pipeline.errors import PipelineError
+from imdb_pipeline.freshness import freshness
 from imdb_pipeline.orchestration.assets.results import TRAINED
+from imdb_pipeline.orchestration.dead_runs import close_dead_workers
 from imdb_pipeline.orchestration.planning import has_champion
-from imdb_pipeline.orchestration.publishing import ASSETS, REUSE_TAG
+from imdb_pipeline.orchestration.publishing import ASSETS, REUSE_TAG, SNAPSHOT_TAG
 from imdb_pipeline.orchestration.resources import Home
+from imdb_pipeline.overrides import overrides
+from imdb_pipeline.quarantine import refusal
+from imdb_pipeline.retention import collect
+from imdb_pipeline.store import write_atomically
 
 SENSOR_SECONDS = 30 * 60
+ASKING_SECONDS = 2.0
+"""All that a tick may take to ask the source."""
+ATTEMPTS = 3
+"""Runs of the same four files that may fail before the sensor leaves them alone."""
+PARTITION_TAG = "dagster/partition"
+_CLAIMED = timedelta(hours=1)
 _TAGS = {REUSE_TAG: "yes"}
+_AT_WORK = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 everything = dg.define_asset_job(
     "everything", selection=list(ASSETS), description="The whole graph of a day, training included."
@@ -27,17 +50,51 @@ training = dg.define_asset_job(
     selection=dg.AssetSelection.groups("models", "results"),
     description="Train and compare the predictors on a day that is held, then predict, report and release.",
 )
+_WATCHED = [everything, daily, training]
 
 
-def request_refresh(home: Home) -> dg.RunRequest | dg.SkipReason:
+@dg.op(description="Deletes what killed runs left and what [retention] does not keep.")
+def clean_up(context: dg.OpExecutionContext, home: Home) -> None:
+    for line in home.store.recover():
+        context.log.info(line)
+    collected = collect(home.store, home.settings().retention, today=datetime.now(UTC).date())
+    if collected.busy:
+        context.log.info("a run is at work; nothing was collected")
+    for shard in collected.damaged:
+        context.log.warning(f"{shard}: not the bytes that were written; it was put aside")
+    context.add_output_metadata(
+        {
+            "revisions expired": len(collected.expired),
+            "revisions removed": len(collected.removed),
+            "shards retired": len(collected.retired),
+            "shards damaged": len(collected.damaged),
+            "refused days deleted": len(collected.quarantined),
+            "MB freed": round(collected.bytes_freed / 1e6, 1),
+        }
+    )
+
+
+@dg.job(description="Recovery after kills, and retention.")
+def housekeeping():
+    clean_up()
+
+
+def request_refresh(home: Home, instance: dg.DagsterInstance, *, by: str) -> dg.RunRequest | dg.SkipReason:
     """Ask for a run when the source holds files that no published day holds.
+
+    Parameters
+    ----------
+    by
+        Who asks: of two who ask for the same files within an hour, only the first gets the run.
 
     Returns
     -------
     RunRequest
-        Of ``daily``, or of ``everything`` while there is no champion; its key names the day and the four files.
+        Of ``daily``, or of ``everything`` while there is no champion; its key names the day, the four files, and how
+        often they have failed.
     SkipReason
-        Nothing new, nothing to watch, or the source cannot be read; the reason says which.
+        Nothing new, nothing to watch, at work already, refused by a gate, or the source cannot be read; the reason
+        says which.
     """
     try:
         settings = home.settings()
@@ -45,46 +102,85 @@ def request_refresh(home: Home) -> dg.RunRequest | dg.SkipReason:
             return dg.SkipReason(
                 "the licence of IMDb's data has not been acknowledged: `imdb-pipeline run` asks for it"
             )
-        snapshot = remote_snapshot(settings)
+        if settings.source == "sample" or not settings.source.startswith(("http", "imdb")):
+            return dg.SkipReason(f"the source {settings.source} is not watched: only an address changes by itself")
+        day, files = source_files(settings, timeout_seconds=ASKING_SECONDS)
     except PipelineError as error:
         return dg.SkipReason(str(error))
-    if snapshot is None:
-        return dg.SkipReason(f"the source {settings.source} is not watched: only an address changes by itself")
+    assert day is not None
+    snapshot = Snapshot(day, files)
+    close_dead_workers(instance, home.folder)
     current = home.store.current()
-    if current is not None and current["day"] > snapshot.day:
-        return dg.SkipReason(f"the files are of {snapshot.day}, and {current['day']} is released already")
+    if current is not None and current["day"] > day:
+        return dg.SkipReason(f"the files are of {day}, and {current['day']} is released already")
     if current is not None and all(
-        home.store.released(asset).manifest["settings"]["source"] == files for asset, files in snapshot.files.items()
+        home.store.released(dump.asset).manifest["settings"].get("snapshot") == snapshot.id for dump in DUMPS
     ):
-        return dg.SkipReason(f"the files of {snapshot.day} are held already")
-    files = "-".join(str(file["etag"] or file["last_modified"]) for file in snapshot.files.values())
-    job = "daily" if has_champion(home.store) else "everything"
-    return dg.RunRequest(run_key=f"{snapshot.day}:{files}", partition_key=snapshot.day, tags=_TAGS, job_name=job)
+        return dg.SkipReason(f"the files of {day} are held already")
+    refused = refusal(home.folder, snapshot.id)
+    if refused and not overrides(home.folder, snapshot.id):
+        return dg.SkipReason(f"the files of {day} were refused: {refused['reason']}; kept aside in {refused['folder']}")
+    at_work = instance.get_runs(dg.RunsFilter(tags={PARTITION_TAG: day}, statuses=_AT_WORK), limit=1)
+    if at_work:
+        return dg.SkipReason(f"run {at_work[0].run_id} is at work on {day}")
+    failures = instance.get_runs_count(
+        dg.RunsFilter(tags={SNAPSHOT_TAG: snapshot.id}, statuses=[dg.DagsterRunStatus.FAILURE])
+    )
+    if failures >= ATTEMPTS:
+        return dg.SkipReason(
+            f"{failures} runs of the files of {day} have failed; mend what they say, then `imdb-pipeline refresh`"
+        )
+    key = f"{day}:{snapshot.id}:{failures}"
+    if not _claim(home, key, by=by):
+        return dg.SkipReason(f"the run of the files of {day} has just been asked for")
+    return dg.RunRequest(
+        run_key=key,
+        partition_key=day,
+        tags={**_TAGS, SNAPSHOT_TAG: snapshot.id},
+        job_name="daily" if has_champion(home.store) else "everything",
+    )
+
+
+def _claim(home: Home, key: str, *, by: str) -> bool:
+    """Whether the run of this key is for ``by`` to ask for: Dagster tells runs apart only within one sensor."""
+    from filelock import FileLock
+
+    path = home.folder / ".requested.json"
+    with FileLock(home.folder / ".requested.lock"):
+        last = json.loads(path.read_bytes()) if path.is_file() else {}
+        now = datetime.now(UTC)
+        others = last.get("key") == key and last["by"] != by
+        if others and now - datetime.fromisoformat(last["at"]) < _CLAIMED:
+            return False
+        write_atomically(path, json.dumps({"key": key, "by": by, "at": now.isoformat()}).encode())
+        return True
 
 
 @dg.sensor(
     jobs=[daily, everything],
     minimum_interval_seconds=SENSOR_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
     description="Every 30 minutes: asks the source for the ETags of its four files; new ones start the day's run.",
 )
 def new_dumps(context: dg.SensorEvaluationContext, home: Home):
-    return request_refresh(home)
+    return request_refresh(home, context.instance, by="new_dumps")
 
 
 @dg.schedule(
     job=daily,
     cron_schedule="30 20 * * *",
     execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
     description="The safety net: late in the day, the day's run if the sensor has not started it.",
 )
 def late_refresh(context: dg.ScheduleEvaluationContext, home: Home):
-    outcome = request_refresh(home)
-    if isinstance(outcome, dg.SkipReason):
-        return outcome
-    if outcome.job_name != daily.name:
+    if not has_champion(home.store):
         return dg.SkipReason(
             "there is no champion yet; the first run is `everything`, by the sensor or `imdb-pipeline run`"
         )
+    outcome = request_refresh(home, context.instance, by="late_refresh")
+    if isinstance(outcome, dg.SkipReason):
+        return outcome
     return dg.RunRequest(run_key=outcome.run_key, partition_key=outcome.partition_key, tags=outcome.tags)
 
 
@@ -92,6 +188,7 @@ def late_refresh(context: dg.ScheduleEvaluationContext, home: Home):
     job=training,
     cron_schedule="0 3 * * *",
     execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Trains on the newest day held, when the newest champion is as old as [training] every_days says.",
 )
 def retraining(context: dg.ScheduleEvaluationContext, home: Home):
@@ -109,6 +206,74 @@ def retraining(context: dg.ScheduleEvaluationContext, home: Home):
     return dg.RunRequest(run_key=f"training:{current['day']}", partition_key=current["day"], tags=_TAGS)
 
 
-JOBS = [everything, daily, training]
-SCHEDULES = [late_refresh, retraining]
-SENSORS = [new_dumps]
+@dg.schedule(
+    job=housekeeping,
+    cron_schedule="0 2 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Recovery and retention, every night.",
+)
+def cleaning(context: dg.ScheduleEvaluationContext):
+    return dg.RunRequest(run_key=f"{context.scheduled_execution_time:%Y-%m-%d}")
+
+
+@dg.sensor(
+    minimum_interval_seconds=SENSOR_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Every 30 minutes: tells the webhook when the released data grows older than [alerts] stale_hours.",
+)
+def staleness(context: dg.SensorEvaluationContext, home: Home):
+    return dg.SkipReason(tell_staleness(home))
+
+
+def tell_staleness(home: Home) -> str:
+    """Compare the age of the release with the limit, tell the webhook once, and return what was found."""
+    try:
+        settings = home.settings()
+    except PipelineError as error:
+        return str(error)
+    found = freshness(home.store)
+    if found is None:
+        return "nothing is released, or its source bears no date"
+    now = datetime.now(UTC)
+    age = found.age_hours(now)
+    told = alerts.check_staleness(home.folder, settings, age_hours=age, day=found.day, now=now)
+    return f"the data of {found.day} is {age:.0f} hours old" + (f": told {told['event']}" if told else "")
+
+
+@dg.run_failure_sensor(
+    monitored_jobs=_WATCHED,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Tells the webhook that a day's run failed.",
+)
+def failed_runs(context: dg.RunFailureSensorContext, home: Home):
+    run = context.dagster_run
+    day = run.tags.get(PARTITION_TAG, "")
+    alerts.tell_failure(home.folder, home.settings(), day=day, run_id=run.run_id, message=_reason(context))
+
+
+def _reason(context: dg.RunFailureSensorContext) -> str:
+    """Return what the first failed step says, else what the run says."""
+    for event in context.get_step_failure_events():
+        data = event.step_failure_data
+        if data.user_failure_data and data.user_failure_data.description:
+            return data.user_failure_data.description
+        if data.error:
+            return data.error.message.strip()
+    return context.failure_event.message or "the run failed"
+
+
+@dg.run_status_sensor(
+    run_status=dg.DagsterRunStatus.SUCCESS,
+    monitored_jobs=_WATCHED,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Tells the webhook that a day's run succeeded again.",
+)
+def succeeded_runs(context: dg.RunStatusSensorContext, home: Home):
+    run = context.dagster_run
+    alerts.tell_success(home.folder, home.settings(), day=run.tags.get(PARTITION_TAG, ""), run_id=run.run_id)
+
+
+JOBS = [*_WATCHED, housekeeping]
+SCHEDULES = [late_refresh, retraining, cleaning]
+SENSORS = [new_dumps, staleness, failed_runs, succeeded_runs]

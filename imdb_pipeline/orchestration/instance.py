@@ -26,6 +26,7 @@ concurrency:
     max_concurrent_runs: 2
 run_monitoring:
   enabled: true
+  max_runtime_seconds: 172800
   free_slots_after_run_end_seconds: 60
 run_retries:
   enabled: true

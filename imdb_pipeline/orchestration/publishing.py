@@ -8,18 +8,22 @@ import errno
 import inspect
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from imdb_pipeline.compute import Compute
-from imdb_pipeline.errors import PipelineError
-from imdb_pipeline.gates import Outcome, require
+from imdb_pipeline.dumps.snapshot import Snapshot, find_snapshot
+from imdb_pipeline.errors import GateError, PipelineError
+from imdb_pipeline.gates import Gate, Outcome, override, require
 from imdb_pipeline.orchestration.partitions import DAYS
 from imdb_pipeline.orchestration.resources import Accelerator, Home
+from imdb_pipeline.overrides import overrides
+from imdb_pipeline.quarantine import set_aside, take_back
 from imdb_pipeline.settings import Settings
 from imdb_pipeline.store import Revision, Store, step_key
 
@@ -27,35 +31,68 @@ log = logging.getLogger("imdb_pipeline.steps")
 
 REUSE_TAG = "imdb_pipeline/reuse"
 """A run with this tag publishes again what is held under the same key, rather than making it anew."""
+SNAPSHOT_TAG = "imdb_pipeline/snapshot"
+"""The id of the four files that a run is about."""
 GPU_POOL = "gpu"
 OWNERS = ["team:imdb_pipeline"]
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a stage is asked for: a day of a home, under its settings, on a device."""
+    """What a stage is asked for: a day of a home, under its settings, on a device.
+
+    Attributes
+    ----------
+    found
+        Gives the four files that the day means; the source is asked when somebody wants to know.
+    """
 
     home: Path
     settings: Settings
     store: Store
     day: str
     compute: Compute
+    found: Callable[[], Snapshot]
 
     @property
     def day_year(self) -> int:
         return int(self.day[:4])
 
+    @property
+    def snapshot(self) -> Snapshot:
+        """The four files that the day means."""
+        return self.found()
+
 
 @dataclass(frozen=True)
 class Work(Request):
-    """A request with its inputs, the settings that are part of its key, and the folder to write the result into."""
+    """A request with what a stage needs to answer it.
+
+    Attributes
+    ----------
+    inputs
+        By asset; what is read at the previous good day stands under ``previous_ASSET``, where there is such a day.
+    values
+        The settings that are part of its key.
+    folder
+        To write the result into.
+    run
+        The id of the Dagster run.
+    reasons
+        Recorded overrides of the snapshot, by ``ASSET/GATE``.
+    """
 
     inputs: Mapping[str, Revision]
     values: Mapping[str, Any]
     folder: Path
+    run: str
+    reasons: Mapping[str, str]
 
     def file(self, asset: str, name: str) -> Path:
         return self.inputs[asset].file(name)
+
+    def previous(self, asset: str) -> Revision | None:
+        return self.inputs.get(f"previous_{asset}")
 
 
 @dataclass(frozen=True)
@@ -72,6 +109,8 @@ class Made:
         For the manifest: how it was made, not what it is.
     content
         Identifies data that the files only refer to.
+    examined
+        The files that the gates looked at: kept aside with the reason when they are refused.
     """
 
     rows: int
@@ -79,6 +118,7 @@ class Made:
     metadata: dict[str, Any] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)
     content: str | None = None
+    examined: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,25 +128,37 @@ class Stage:
     asset: str
     inputs: tuple[str, ...]
     earlier: frozenset[str]
+    previous: tuple[str, ...]
     code_version: str
     settings: Callable[[Request], dict[str, Any]]
     build: Callable[[Work], Made]
     checks: tuple[str, ...]
 
     def resolve_inputs(self, request: Request) -> dict[str, Revision]:
-        """Return the revisions this stage reads: the day's, or the newest at or before it.
+        """Return the revisions this stage reads: the day's, or the newest at or before it, or the previous good day's.
 
         Raises
         ------
         NotPublishedError
             One of them is not published.
         """
-        return {name: self._resolve(request, name) for name in self.inputs}
+        found = {name: self._resolve(request, name) for name in self.inputs}
+        return found | {f"previous_{name}": revision for name, revision in self._resolve_previous(request).items()}
 
     def key(self, settings: Mapping[str, Any], inputs: Mapping[str, Revision]) -> str:
         """Return the key of its result: from what ``settings`` gave for the request, and the inputs."""
         hashes = {name: revision.data_hash for name, revision in inputs.items()}
         return step_key(self.asset, self.code_version, hashes, settings)
+
+    def _resolve_previous(self, request: Request) -> dict[str, Revision]:
+        """Return the revisions of the latest day before that holds all of ``previous``, with their files; else none."""
+        for day in reversed(request.store.days(self.previous[0]) if self.previous else []):
+            if day < request.day:
+                found = {name: request.store.latest(name, day) for name in self.previous}
+                held = {name: revision for name, revision in found.items() if revision and not revision.expired}
+                if len(held) == len(found):
+                    return held
+        return {}
 
     def _resolve(self, request: Request, name: str) -> Revision:
         revision = request.store.at_or_before(name, request.day) if name in self.earlier else None
@@ -116,6 +168,8 @@ class Stage:
 STAGES: dict[str, Stage] = {}
 """Every stage by its asset's name, inputs before what is made from them."""
 ASSETS: list[dg.AssetsDefinition] = []
+OVERRIDABLE: set[str] = set()
+"""Gates that judge what may be true all the same: ``ASSET/GATE``."""
 
 
 def published_asset(
@@ -124,8 +178,10 @@ def published_asset(
     kinds: set[str],
     inputs: tuple[str, ...] = (),
     earlier: tuple[str, ...] = (),
+    previous: tuple[str, ...] = (),
     lineage: tuple[str, ...] | None = None,
     settings: Callable[[Request], dict[str, Any]] = lambda request: {},
+    gates: Sequence[Gate[Any]] = (),
     checks: Mapping[str, str] | None = None,
     code_version: str = "1",
     gpu: bool = False,
@@ -138,12 +194,16 @@ def published_asset(
     ----------
     inputs
         Assets read at the same day, but those in ``earlier`` at the latest day up to it.
+    previous
+        Those of them that are read at the previous good day as well, where there is one.
     lineage
         The inputs that Dagster is told of, where all others are upstream of these and their changes show in them.
     settings
         The settings that its result depends on; part of the key under which it is held.
+    gates
+        Those whose outcomes it reports.
     checks
-        Name and description of each outcome it reports.
+        Name and description of each outcome that it reports beside them.
     """
 
     def decorate(build: Callable[[Work], Made]) -> dg.AssetsDefinition:
@@ -151,9 +211,15 @@ def published_asset(
         unknown = set(inputs) - STAGES.keys()
         if unknown:
             raise ValueError(f"{asset_name} reads {sorted(unknown)}, which no asset before it makes")
-        declared = checks or {}
-        stage = Stage(asset_name, inputs, frozenset(earlier), code_version, settings, build, tuple(declared))
+        declared = {gate.name: (gate.description, gate.required) for gate in gates}
+        declared |= {check: (text, True) for check, text in (checks or {}).items()}
+        stage = Stage(asset_name, inputs, frozenset(earlier), previous, code_version, settings, build, tuple(declared))
+        other_days = {
+            "read at an earlier day": ", ".join(earlier),
+            "compared with the previous good day's": ", ".join(previous),
+        }
         STAGES[asset_name] = stage
+        OVERRIDABLE.update(f"{asset_name}/{gate.name}" for gate in gates if gate.required and gate.thresholds)
 
         @dg.asset(
             name=asset_name,
@@ -165,10 +231,10 @@ def published_asset(
             partitions_def=DAYS,
             code_version=code_version,
             pool=GPU_POOL if gpu else None,
-            metadata={"read at an earlier day": ", ".join(earlier)} if earlier else None,
+            metadata={name: value for name, value in other_days.items() if value},
             check_specs=[
-                dg.AssetCheckSpec(check, asset=asset_name, description=text, blocking=True)
-                for check, text in declared.items()
+                dg.AssetCheckSpec(check, asset=asset_name, description=text, blocking=required)
+                for check, (text, required) in declared.items()
             ],
         )
         def materialize(context: dg.AssetExecutionContext, home: Home, accelerator: Accelerator):
@@ -185,57 +251,109 @@ def _materialize(
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
     try:
         settings = home.settings()
-        request = Request(home.folder, settings, home.store, context.partition_key, accelerator.choose(settings))
-        inputs = stage.resolve_inputs(request)
-        values = stage.settings(request)
-        key = stage.key(values, inputs)
-        held = home.store.find(stage.asset, key) if context.run.tags.get(REUSE_TAG) == "yes" else None
-        if held is not None:
-            revision = held if held.day == request.day else home.store.adopt(held, request.day, inputs)
-            checks = revision.manifest["info"]["checks"]
-            outcomes = [Outcome(**outcome) for outcome in checks if outcome["name"] in stage.checks]
-            yield from _check_results(stage, outcomes)
-            _log_finished(stage, f"the same as on {held.day}")
-            yield _result(revision, {"reused": True})
-            return
-        started = time.monotonic()
-        log.info("%s: started", stage.asset, extra={"step": "started"})
-        with home.store.stage(stage.asset) as folder:
-            work = Work(request.home, settings, home.store, request.day, request.compute, inputs, values, folder)
-            made = stage.build(work)
-            yield from _check_results(stage, made.outcomes)
-            require(made.outcomes)
-            seconds = round(time.monotonic() - started, 3)
-            revision = home.store.publish(
-                folder,
-                asset=stage.asset,
-                day=request.day,
-                key=key,
-                code_version=stage.code_version,
-                inputs=inputs,
-                settings=values,
-                rows=made.rows,
-                info={
-                    "seconds": seconds,
-                    "device": request.compute.device,
-                    "device_name": request.compute.device_name,
-                    "dtype": request.compute.dtype,
-                    "seed": request.compute.seed,
-                    "checks": [vars(outcome) for outcome in made.outcomes],
-                    "content": made.content,
-                    **made.info,
-                },
-                content=made.content,
-            )
-        _log_finished(stage, f"{made.rows:>10,} rows {seconds:>7.1f} s")
-        yield _result(revision, made.metadata)
+        day, store = context.partition_key, home.store
+        found = cache(partial(find_snapshot, settings, store, day=day, today=day))
+        request = Request(home.folder, settings, store, day, accelerator.choose(settings), found)
+        with home.store.lock(stage.asset, request.day):
+            inputs = stage.resolve_inputs(request)
+            values = stage.settings(request)
+            key = stage.key(values, inputs)
+            held = home.store.find(stage.asset, key) if context.run.tags.get(REUSE_TAG) == "yes" else None
+            if held is not None:
+                yield from _reuse(stage, held, request, inputs)
+            else:
+                yield from _make(stage, request, inputs, values, key, run=context.run.run_id)
     except PipelineError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):
             raise
         text = f"{error.filename or home.folder}: {error.strerror}; check permissions and free space, and run again"
         raise dg.Failure(description=text, allow_retries=False) from error
+
+
+def _reuse(
+    stage: Stage, held: Revision, request: Request, inputs: Mapping[str, Revision]
+) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
+    revision = held if held.day == request.day else request.store.adopt(held, request.day, inputs)
+    checks = revision.manifest["info"]["checks"]
+    yield from _check_results(stage, [Outcome(**outcome) for outcome in checks if outcome["name"] in stage.checks])
+    _log_finished(stage, f"the same as on {held.day}")
+    yield _result(revision, {"reused": True})
+
+
+def _make(
+    stage: Stage,
+    request: Request,
+    inputs: Mapping[str, Revision],
+    values: Mapping[str, Any],
+    key: str,
+    *,
+    run: str,
+) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
+    started = time.monotonic()
+    log.info("%s: started", stage.asset, extra={"step": "started"})
+    snapshot = _snapshot_id(values, inputs)
+    reasons = overrides(request.home, snapshot)
+    with request.store.stage(stage.asset) as folder:
+        made = stage.build(Work(**vars(request), inputs=inputs, values=values, folder=folder, run=run, reasons=reasons))
+        outcomes = override(made.outcomes, stage.asset, reasons)
+        yield from _check_results(stage, outcomes)
+        try:
+            require(outcomes)
+        except GateError as error:
+            if snapshot is None:
+                raise
+            aside = set_aside(
+                request.home,
+                day=request.day,
+                snapshot=snapshot,
+                asset=stage.asset,
+                outcomes=outcomes,
+                files=made.examined,
+            )
+            raise GateError(f"{error}; kept aside in {aside}{_way_through(stage, outcomes)}") from None
+        revision = request.store.publish(
+            folder,
+            asset=stage.asset,
+            day=request.day,
+            key=key,
+            code_version=stage.code_version,
+            inputs=inputs,
+            settings=values,
+            rows=made.rows,
+            info={
+                "seconds": round(time.monotonic() - started, 3),
+                "device": request.compute.device,
+                "device_name": request.compute.device_name,
+                "dtype": request.compute.dtype,
+                "seed": request.compute.seed,
+                "checks": [vars(outcome) for outcome in outcomes],
+                "content": made.content,
+                **made.info,
+            },
+            content=made.content,
+        )
+        if snapshot is not None:
+            take_back(request.home, day=request.day, snapshot=snapshot, asset=stage.asset)
+    _log_finished(stage, f"{made.rows:>10,} rows {revision.manifest['info']['seconds']:>7.1f} s")
+    yield _result(revision, made.metadata)
+
+
+def _way_through(stage: Stage, outcomes: list[Outcome]) -> str:
+    """Return how to let through what may be true all the same; nothing where it cannot be."""
+    refusing = {outcome.cause or f"{stage.asset}/{outcome.name}": None for outcome in outcomes if outcome.refuses}
+    if not OVERRIDABLE.issuperset(refusing):
+        return ""
+    return f"; if it is right all the same: {' '.join(f'--override {gate}' for gate in refusing)} --because TEXT"
+
+
+def _snapshot_id(values: Mapping[str, Any], inputs: Mapping[str, Revision]) -> str | None:
+    """Return the id of the four files that a stage reads: its own, or its inputs'; None further down."""
+    if "snapshot" in values:
+        return values["snapshot"]
+    ids = {revision.manifest["settings"].get("snapshot") for revision in inputs.values()}
+    return ids.pop() if len(ids) == 1 else None
 
 
 def _log_finished(stage: Stage, what: str) -> None:
@@ -245,13 +363,15 @@ def _log_finished(stage: Stage, what: str) -> None:
 def _check_results(stage: Stage, outcomes: list[Outcome]) -> Iterator[dg.AssetCheckResult]:
     for outcome in outcomes:
         metadata: dict[str, Any] = {"message": outcome.message}
+        if outcome.overridden is not None:
+            metadata["overridden, because"] = outcome.overridden
         if outcome.sample:
             metadata["sample rows"] = table(outcome.sample)
         yield dg.AssetCheckResult(
             asset_key=stage.asset,
             check_name=outcome.name,
             passed=outcome.passed,
-            severity=dg.AssetCheckSeverity.ERROR if outcome.required else dg.AssetCheckSeverity.WARN,
+            severity=dg.AssetCheckSeverity.ERROR if outcome.refuses else dg.AssetCheckSeverity.WARN,
             description=outcome.message,
             metadata=metadata,
         )

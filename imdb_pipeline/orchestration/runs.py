@@ -1,30 +1,37 @@
 """A Dagster run of a day in this process: what the command line starts; it is in the UI afterwards."""
 
 import logging
+import os
+import signal
+import sys
+import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
+from imdb_pipeline import alerts
 from imdb_pipeline.compute import choose_compute
 from imdb_pipeline.definitions import defs
-from imdb_pipeline.dumps.source import remote_snapshot
+from imdb_pipeline.dumps.snapshot import find_snapshot
 from imdb_pipeline.errors import GateError, InputError, PipelineError
 from imdb_pipeline.orchestration.assets.results import TRAINED
+from imdb_pipeline.orchestration.dead_runs import COMMAND_TAG, RUN_LOCK, close_dead_commands
 from imdb_pipeline.orchestration.instance import open_instance
 from imdb_pipeline.orchestration.partitions import DAYS, FIRST_DAY
 from imdb_pipeline.orchestration.planning import Plan, has_champion, plan
-from imdb_pipeline.orchestration.publishing import GPU_POOL, REUSE_TAG, STAGES, Request
+from imdb_pipeline.orchestration.publishing import GPU_POOL, REUSE_TAG, SNAPSHOT_TAG, STAGES, Request
+from imdb_pipeline.retention import collect
 from imdb_pipeline.settings import Settings
 from imdb_pipeline.store import Store
 
 log = logging.getLogger("imdb_pipeline.runs")
 
-COMMAND_TAG = "imdb_pipeline/command"
-"""Marks a run of the command line, which lives and dies with its process."""
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 DUMP_ASSETS = tuple(name for name, stage in STAGES.items() if not stage.inputs)
 
@@ -37,33 +44,39 @@ class Prepared:
     plan: Plan
 
 
-def choose_day(settings: Settings, store: Store, day: str | None) -> str:
-    """Settle the day of a run: what the user says, else the date of the source's files, else today (UTC).
+def prepare(
+    home: Path, settings: Settings, *, day: str | None, assets: list[str] | None = None, force: bool = False
+) -> Prepared:
+    """Settle day and device, and sort what is held from what is to do. Nothing is written.
+
+    Parameters
+    ----------
+    day
+        None for the date of the source's files, else today (UTC).
 
     Raises
     ------
     InputError
-        No day of the calendar, outside the partitions, or not what the source holds now.
+        The day is none of the calendar, outside the partitions, or can be had nowhere.
     """
-    snapshot = remote_snapshot(settings)
-    current = snapshot.day if snapshot else None
-    chosen = day or current or f"{datetime.now(UTC):%Y-%m-%d}"
-    if not DAYS.has_partition_key(chosen):
-        raise InputError(f"day {chosen}: give YYYY-MM-DD, from {FIRST_DAY} to today (UTC)")
-    if current is not None and chosen != current and store.latest(DUMP_ASSETS[0], chosen) is None:
-        held = ", ".join(store.days(DUMP_ASSETS[0])[-5:]) or "none"
-        raise InputError(f"day {chosen}: the source holds {current} only, and this home holds: {held}")
-    return chosen
-
-
-def prepare(
-    home: Path, settings: Settings, *, day: str | None, assets: list[str] | None = None, force: bool = False
-) -> Prepared:
-    """Settle day and device, and sort what is held from what is to do. Nothing is written."""
     store = Store(home / "store")
     compute = choose_compute(device=settings.device, seed=settings.training.seed)
-    request = Request(home, settings, store, choose_day(settings, store, day), compute)
+    if day is not None:
+        _require_partition(day)
+    snapshot = find_snapshot(settings, store, day=day, today=today())
+    _require_partition(snapshot.day)
+    request = Request(home, settings, store, snapshot.day, compute, lambda: snapshot)
     return Prepared(request, plan(request, assets=assets, force=force))
+
+
+def today() -> str:
+    """Return the date in UTC."""
+    return f"{datetime.now(UTC):%Y-%m-%d}"
+
+
+def _require_partition(day: str) -> None:
+    if not DAYS.has_partition_key(day):
+        raise InputError(f"day {day}: give YYYY-MM-DD, from {FIRST_DAY} to today (UTC)")
 
 
 def refresh_assets(store: Store) -> list[str]:
@@ -72,7 +85,7 @@ def refresh_assets(store: Store) -> list[str]:
 
 
 def execute(prepared: Prepared, *, force: bool = False) -> str:
-    """Make what the plan says, as one Dagster run, and return its id.
+    """Make what the plan says, as one Dagster run, and return its id; the webhook is told how it went.
 
     Raises
     ------
@@ -80,15 +93,23 @@ def execute(prepared: Prepared, *, force: bool = False) -> str:
         A step failed for a reason that a user can do something about; the message is the step's.
     """
     request = prepared.request
+    run_id = str(uuid.uuid4())
     with _alone(request.home), open_instance(request.home) as instance:
-        _clear_dead_runs(instance)
+        close_dead_commands(instance)
+        _tell_waiting(instance)
+        request.store.recover()
         job = defs.resolve_job_def("everything")
-        try:
+        with _interrupts_kept():
             result = job.execute_in_process(
                 instance=instance,
                 partition_key=request.day,
                 asset_selection=[dg.AssetKey(name) for name in prepared.plan.todo],
-                tags={COMMAND_TAG: "yes", **({} if force else {REUSE_TAG: "yes"})},
+                run_id=run_id,
+                tags={
+                    COMMAND_TAG: "yes",
+                    SNAPSHOT_TAG: request.snapshot.id,
+                    **({} if force else {REUSE_TAG: "yes"}),
+                },
                 run_config={
                     **_QUIET,
                     "resources": {
@@ -96,13 +117,53 @@ def execute(prepared: Prepared, *, force: bool = False) -> str:
                         "accelerator": {"config": {"device": request.settings.device}},
                     },
                 },
-                raise_on_error=True,
+                raise_on_error=False,  # the other files of a refused snapshot shall show their checks too
             )
-        except dg.Failure as failure:
-            raise GateError(failure.description or "a step failed") from None
-        except dg.DagsterExecutionInterruptedError:
-            raise KeyboardInterrupt from None
-        return result.run_id
+        if not result.success:
+            told, traceback = _first_failure(result)
+            alerts.tell_failure(request.home, request.settings, day=request.day, run_id=run_id, message=told)
+            raise GateError(told) if traceback is None else RuntimeError(traceback)
+        alerts.tell_success(request.home, request.settings, day=request.day, run_id=run_id)
+        collect(request.store, request.settings.retention, today=date.fromisoformat(today()))
+        return run_id
+
+
+@contextmanager
+def _interrupts_kept() -> Iterator[None]:
+    """Turn Dagster's interruption into Python's, and send again one that Python dropped.
+
+    Dagster raises it in the signal's handler; where that runs inside a destructor, Python reports it and goes on.
+    """
+
+    def send_again(unraisable: Any) -> None:
+        if unraisable.exc_type is dg.DagsterExecutionInterruptedError:
+            timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+            timer.daemon = True
+            timer.start()
+        else:
+            before(unraisable)
+
+    before, sys.unraisablehook = sys.unraisablehook, send_again
+    try:
+        yield
+    except dg.DagsterExecutionInterruptedError:
+        raise KeyboardInterrupt from None
+    finally:
+        sys.unraisablehook = before
+
+
+def _first_failure(result: dg.ExecuteInProcessResult) -> tuple[str, str | None]:
+    """Return what the first failed step says, with its traceback where no user can do something about it."""
+    for event in result.all_events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            if data.user_failure_data and data.user_failure_data.description:
+                return data.user_failure_data.description, None
+            if data.error:
+                if data.error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
+                    raise KeyboardInterrupt
+                return data.error.message.strip(), data.error.to_string()
+    return "the run failed", None
 
 
 @contextmanager
@@ -112,22 +173,13 @@ def _alone(home: Path) -> Iterator[None]:
 
     home.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(home / ".run.lock", timeout=0):
+        with FileLock(home / RUN_LOCK, timeout=0):
             yield
     except Timeout:
         raise PipelineError(f"another imdb-pipeline run is at work in {home}; wait for its end, or stop it") from None
 
 
-def _clear_dead_runs(instance: dg.DagsterInstance) -> None:
-    """Close the runs that a killed command left open: their places in a pool would be waited for without end."""
-    unfinished = dg.RunsFilter(
-        tags={COMMAND_TAG: "yes"},
-        statuses=[dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED],
-    )
-    for run in instance.get_runs(unfinished):
-        instance.report_run_canceled(run, message="its process was killed")
-        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-        log.info("run %s was killed; it is closed now", run.run_id)
+def _tell_waiting(instance: dg.DagsterInstance) -> None:
     holders = instance.event_log_storage.get_concurrency_info(GPU_POOL).active_run_ids
     if holders:
         log.info("waiting for the pool %s, held by run %s", GPU_POOL, ", ".join(sorted(holders)))

@@ -1,13 +1,19 @@
-"""Group ``catalogue``: one row per movie, and its document."""
+"""Group ``catalogue``: one row per movie, its document, and what changed since the previous good day."""
 
-from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from imdb_pipeline.dumps.tables import BASICS, DUMPS, NAMES, PRINCIPALS, RATINGS, Dump
+from imdb_pipeline.catalogue.gates import MOVIE_GATES, MovieFacts, summarise
+from imdb_pipeline.dumps.tables import BASICS, DUMPS, NAMES, PRINCIPALS, RATINGS
 from imdb_pipeline.errors import InputError
-from imdb_pipeline.gates import SAMPLE_ROWS, Outcome
+from imdb_pipeline.gates import run_gates
+from imdb_pipeline.orchestration.assets.dumps import last_good_day
 from imdb_pipeline.orchestration.publishing import Made, Request, Work, published_asset, table
+from imdb_pipeline.store import Revision
+
+if TYPE_CHECKING:
+    import polars as pl
 
 PREVIEW_ROWS = 8
 
@@ -16,59 +22,71 @@ PREVIEW_ROWS = 8
     group="catalogue",
     kinds={"polars", "parquet"},
     inputs=(BASICS.asset, RATINGS.asset, PRINCIPALS.asset, NAMES.asset),
-    checks={
-        "readable_rows": "The dumps can be read; rows that cannot are left out and told of here.",
-        "movies_table": "movies: unique ids, types and ranges of every column.",
-    },
+    gates=MOVIE_GATES,
+    code_version="2",
 )
 def movies(work: Work) -> Made:
     """One row per movie or tvMovie: ids, title, year, runtime, genres, credits with person ids in billing order, rating
     and votes where there are any."""
     import polars as pl
 
-    from imdb_pipeline.catalogue.movies import DumpPaths, build_movies, check_movies
+    from imdb_pipeline.catalogue.movies import DumpPaths, build_movies
 
-    def dump(which: Dump):
-        return work.file(which.asset, which.file)
-
-    def from_source(message: str) -> str:
-        """Name the file that the user has, not the copy that is read."""
-        for which in DUMPS:
-            origin = work.inputs[which.asset].manifest["info"]["origin"]
-            message = message.replace(str(dump(which)), origin.get("url") or origin["path"])
-        return message
-
-    try:
-        catalogue = build_movies(DumpPaths(dump(BASICS), dump(RATINGS), dump(PRINCIPALS), dump(NAMES)))
-    except InputError as error:
-        return Made(rows=0, outcomes=[Outcome("readable_rows", passed=False, message=from_source(str(error)))])
+    dumps = {dump: work.inputs[dump.asset] for dump in DUMPS}
+    if len({revision.manifest["settings"].get("snapshot") for revision in dumps.values()}) > 1:
+        raise InputError(
+            f"the four dumps of {work.day} are of different publications; "
+            f"bring them together first: imdb-pipeline fetch --day {work.day}"
+        )
+    paths = {dump: revision.file(dump.file) for dump, revision in dumps.items()}
+    catalogue = build_movies(DumpPaths(paths[BASICS], paths[RATINGS], paths[PRINCIPALS], paths[NAMES]))
+    summary = summarise(catalogue)
+    before = last_good_day(work)
+    earlier = work.store.at_or_before("movies", work.day)
+    facts = MovieFacts(
+        catalogue,
+        rows={dump.file: revision.manifest["rows"] for dump, revision in dumps.items()},
+        shown={dump.file: _source_of(revision) for dump, revision in dumps.items()},
+        summary=summary,
+        before=before,
+        before_summary=earlier.manifest["info"]["summary"] if earlier else None,
+        before_movies=None if earlier is None or earlier.expired else earlier.file("movies.parquet"),
+    )
     frame = catalogue.movies
-    message = f"{len(frame):,} movies, with ratings and credits"
-    bad_rows = catalogue.rejected.head(SAMPLE_ROWS).to_dicts()
-    if bad_rows:
-        first = "; ".join(f"{row['file']} line {row['line']}: {row['reason']}" for row in bad_rows)
-        message += f"; {sum(catalogue.rejected_counts.values()):,} rows rejected, the first: {first}"
-    table_check = check_movies(frame, shown=str(dump(BASICS)))
-    outcomes = [
-        Outcome("readable_rows", passed=True, message=message, sample=bad_rows),
-        replace(table_check, message=from_source(table_check.message)),
-    ]
     frame.write_parquet(work.folder / "movies.parquet", compression="zstd")
     credits = pl.col("credits").list.len()
     best_known = frame.sort("num_votes", descending=True, nulls_last=True).head(PREVIEW_ROWS)
     return Made(
         rows=len(frame),
-        outcomes=outcomes,
+        outcomes=run_gates(MOVIE_GATES, facts, work.settings.gates),
         metadata={
-            "rated": frame["average_rating"].count(),
-            "credits": int(frame.select(credits.sum()).item()),
+            "rated": summary["rated movies"],
+            "credits": summary["credits"],
+            "rows left out": sum(catalogue.rejected_counts.values()),
             "most voted": table(
                 best_known.select(
                     "tconst", "title", "release_year", "average_rating", "num_votes", credits=credits
                 ).to_dicts()
             ),
         },
+        info={
+            "summary": summary,
+            "dumps": {
+                dump.asset: {
+                    "rows": revision.manifest["rows"],
+                    "sha256": revision.manifest["files"][dump.file]["sha256"],
+                }
+                for dump, revision in dumps.items()
+            },
+        },
+        examined=tuple(paths.values()),
     )
+
+
+def _source_of(dump: Revision) -> str:
+    """Return what messages call a dump: the file that the user has, not the copy that is read."""
+    origin = dump.manifest["info"]["origin"]
+    return origin.get("url") or origin["path"]
 
 
 def _document_settings(request: Request) -> dict:
@@ -113,3 +131,55 @@ def movie_documents(work: Work) -> Made:
             "movies without a document": len(movies_frame) - len(chosen),
         },
     )
+
+
+@published_asset(
+    group="catalogue",
+    kinds={"polars", "parquet"},
+    inputs=("movies", "movie_documents"),
+    previous=("movies", "movie_documents"),
+    settings=lambda request: {"min_votes": request.settings.catalogue.min_votes},
+)
+def catalogue_changes(work: Work) -> Made:
+    """What the day changed against the previous good day: movies added, removed and changed, with which fields; those
+    that now have votes enough, the largest moves of a rating, new categories."""
+    import polars as pl
+
+    from imdb_pipeline.catalogue.changes import Day, find_changes, write_changes
+
+    def day_of(movies: Revision, documents: Revision) -> Day:
+        return Day(
+            movies.day,
+            pl.scan_parquet(movies.file("movies.parquet")),
+            pl.scan_parquet(documents.file("documents.parquet")),
+        )
+
+    before = [work.previous(name) for name in ("movies", "movie_documents")]
+    changes = find_changes(
+        day_of(work.inputs["movies"], work.inputs["movie_documents"]),
+        day_of(before[0], before[1]) if before[0] and before[1] else None,
+        work.store.pool("documents"),
+        **work.values,
+    )
+    write_changes(work.folder, changes)
+    counts = changes.counts
+    return Made(
+        rows=len(changes.changes),
+        metadata={
+            "previous good day": counts["previous_day"] or "none: this is the first",
+            **{name: counts[name] for name in ("added", "removed", "changed", "ratings_changed", "crossed_up")},
+            "share of documents changed": counts["share_changed"],
+            "counts": table([{"what": name, "count": value} for name, value in counts.items()]),
+            **_listed("movies added, removed, changed", changes.changes),
+            **_listed("votes enough or no more", changes.crossed),
+            **_listed("largest moves of a rating", changes.movers),
+            **_listed(
+                "new categories",
+                pl.DataFrame(list(changes.new_categories.items()), ["category", "credits"], orient="row"),
+            ),
+        },
+    )
+
+
+def _listed(name: str, frame: "pl.DataFrame") -> dict[str, dg.TableMetadataValue]:
+    return {name: table(frame.head(PREVIEW_ROWS).to_dicts())} if len(frame) else {}

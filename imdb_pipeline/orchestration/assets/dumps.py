@@ -1,15 +1,18 @@
 """Group ``dumps``: the four files of a day, as published, verified."""
 
+import os
+from datetime import date
+
 import dagster as dg
 
-from imdb_pipeline.dumps.source import fetch_dump, fingerprint
-from imdb_pipeline.dumps.tables import BASICS, NAMES, PRINCIPALS, RATINGS, Dump, check_ratings, first_rows
-from imdb_pipeline.errors import InputError
+from imdb_pipeline.dumps.gates import SNAPSHOT_ACCEPTED, SNAPSHOT_DESCRIPTION, Baseline, gates_of, judge
+from imdb_pipeline.dumps.snapshot import days_that_can_be_had, incoming_folder, obtain
+from imdb_pipeline.dumps.tables import BASICS, NAMES, PRINCIPALS, RATINGS, Dump, first_rows
+from imdb_pipeline.errors import NotPublishedError
 from imdb_pipeline.gates import Outcome
-from imdb_pipeline.orchestration.publishing import Made, Work, published_asset, table
+from imdb_pipeline.orchestration.publishing import Made, Request, Work, published_asset, table
 
 PREVIEW_ROWS = 3
-_RATINGS_CHECK = "Unique ids, ratings from 1 to 10, votes not negative."
 _HOLDS = {
     BASICS.asset: "every title of any type: title, year, runtime, genres",
     RATINGS.asset: "the average rating and the votes of each rated title",
@@ -24,39 +27,67 @@ def _dump_asset(dump: Dump) -> dg.AssetsDefinition:
         description=f"IMDb's `{dump.file}` of the day, verified: {_HOLDS[dump.asset]}.",
         group="dumps",
         kinds={"file", "gzip"},
-        settings=lambda request: {"source": fingerprint(request.settings, dump)},
-        checks={
-            "whole_gzip": "The file unpacks to its end, has IMDb's columns, and holds rows.",
-            **(
-                {"title_ratings_table": "Unique ids, ratings from 1 to 10, votes not negative."}
-                if dump is RATINGS
-                else {}
-            ),
+        settings=lambda request: {
+            "snapshot": request.snapshot.id,
+            "source": dict(request.snapshot.files[dump.asset]),
         },
+        gates=gates_of(dump.asset),
+        checks={SNAPSHOT_ACCEPTED: SNAPSHOT_DESCRIPTION},
     )
     def dump_asset(work: Work) -> Made:
-        try:
-            fetched = fetch_dump(
-                work.settings, dump, home=work.home, day=work.day, folder=work.folder, expected=work.values["source"]
-            )
-        except InputError as error:
-            return Made(rows=0, outcomes=[Outcome("whole_gzip", passed=False, message=str(error))])
-        message = f"{dump.file}: {fetched.rows:,} rows, {fetched.unpacked_bytes:,} bytes unpacked"
-        return Made(
-            rows=fetched.rows,
-            outcomes=[
-                Outcome("whole_gzip", passed=True, message=message),
-                *([check_ratings(fetched.path, shown=fetched.shown)] if dump is RATINGS else []),
-            ],
-            metadata={
-                "first rows": table(first_rows(fetched.path, dump, PREVIEW_ROWS)),
-                "origin": fetched.origin,
-                "unpacked bytes": fetched.unpacked_bytes,
-            },
-            info={"origin": fetched.origin, "unpacked_bytes": fetched.unpacked_bytes},
-        )
+        return _replayed(work, dump) if work.snapshot.archived else _fetched(work, dump)
 
     return dump_asset
+
+
+def _fetched(work: Work, dump: Dump) -> Made:
+    folder = incoming_folder(work.home, work.snapshot)
+    files = obtain(work.snapshot, work.settings, work.store, work.home, attempt=work.run)
+    judged = judge(files, folder, before=last_good_day(work), limits=work.settings.gates, reasons=work.reasons)
+    file, outcomes = files[dump.asset], judged[dump.asset]
+    metadata = {}
+    if not any(outcome.refuses for outcome in outcomes):
+        os.link(folder / dump.file, work.folder / dump.file)
+        metadata = {"first rows": table(first_rows(folder / dump.file, dump, PREVIEW_ROWS))}
+    return Made(
+        rows=file.rows,
+        outcomes=outcomes,
+        metadata={**metadata, "origin": file.origin, "unpacked bytes": file.unpacked_bytes},
+        info={"origin": file.origin, "unpacked_bytes": file.unpacked_bytes},
+        examined=tuple(folder / each.file for each in files.values()),
+    )
+
+
+def _replayed(work: Work, dump: Dump) -> Made:
+    """Publish once more what the home has archived for the day."""
+    revision = work.store.get(dump.asset, work.day)
+    try:
+        path = revision.file(dump.file)
+    except NotPublishedError as error:
+        raise NotPublishedError(f"{error}; days that can be had: {days_that_can_be_had(work.store)}") from None
+    work.store.verify(revision)
+    os.link(path, work.folder / dump.file)
+    info = revision.manifest["info"]
+    return Made(
+        rows=revision.manifest["rows"],
+        outcomes=[Outcome(**outcome) for outcome in info["checks"]],
+        metadata={
+            "first rows": table(first_rows(path, dump, PREVIEW_ROWS)),
+            "origin": info["origin"],
+            "unpacked bytes": info["unpacked_bytes"],
+            "replayed from": revision.id,
+        },
+        info={"origin": info["origin"], "unpacked_bytes": info["unpacked_bytes"]},
+    )
+
+
+def last_good_day(request: Request) -> Baseline | None:
+    """Return the newest day up to this one whose movies are published."""
+    revision = request.store.at_or_before("movies", request.day)
+    if revision is None:
+        return None
+    days = (date.fromisoformat(request.day) - date.fromisoformat(revision.day)).days
+    return Baseline(revision.day, max(1, days), revision.manifest["info"]["dumps"])
 
 
 title_basics_dump = _dump_asset(BASICS)

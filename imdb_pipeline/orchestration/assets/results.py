@@ -2,6 +2,7 @@
 
 import json
 
+from imdb_pipeline.dumps.transport import without_userinfo
 from imdb_pipeline.orchestration.assets.embeddings import load_vectors
 from imdb_pipeline.orchestration.assets.models import PREDICTOR_ASSETS
 from imdb_pipeline.orchestration.publishing import STAGES, Made, Work, published_asset, table
@@ -59,9 +60,18 @@ def rating_predictions(work: Work) -> Made:
 @published_asset(
     group="results",
     kinds={"html"},
-    inputs=("movies", "movie_documents", "movie_neighbours", "movie_map", *TRAINED, "rating_predictions"),
+    inputs=(
+        "movies",
+        "movie_documents",
+        "catalogue_changes",
+        "movie_neighbours",
+        "movie_map",
+        *TRAINED,
+        "rating_predictions",
+    ),
     earlier=TRAINED,
-    lineage=("movie_map", "leaderboard", "rating_predictions"),
+    lineage=("catalogue_changes", "movie_map", "leaderboard", "rating_predictions"),
+    code_version="2",
     settings=lambda request: {"day": request.day},
 )
 def report(work: Work) -> Made:
@@ -70,7 +80,7 @@ def report(work: Work) -> Made:
     from imdb_pipeline.results.report import write_report
 
     path = work.folder / "report.html"
-    counts = write_report(path, day=work.day, source=work.settings.source, revisions=work.inputs)
+    counts = write_report(path, day=work.day, source=without_userinfo(work.settings.source), revisions=work.inputs)
     return Made(rows=1, metadata={"counts": table([counts])})
 
 

@@ -1,0 +1,259 @@
+"""The sensors and schedules: when they ask for a run, when they do not, and whom they tell."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import repeat
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._core.events import EngineEventData
+
+from imdb_pipeline.definitions import defs
+from imdb_pipeline.dumps.snapshot import find_snapshot
+from imdb_pipeline.orchestration import automation
+from imdb_pipeline.orchestration.dead_runs import close_dead_workers
+from imdb_pipeline.orchestration.instance import open_instance
+from imdb_pipeline.orchestration.publishing import SNAPSHOT_TAG
+from imdb_pipeline.orchestration.resources import Home
+from imdb_pipeline.settings import load_settings
+from imdb_pipeline.store import Store
+from imdb_pipeline_tests.commands import run_command
+from imdb_pipeline_tests.faulty_server import drip, instead, serve
+from imdb_pipeline_tests.serving import date_files, serve_folder
+from imdb_pipeline_tests.tiny_dumps import RATINGS, write_dumps
+
+DAY = "2026-03-04"
+NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def source(tmp_path):
+    folder = write_dumps(tmp_path / "source")
+    date_files(folder, NOON)
+    return folder
+
+
+@pytest.fixture
+def url(source):
+    with serve_folder(source) as (address, _):
+        yield address
+
+
+@pytest.fixture
+def home(tmp_path, url):
+    """A home that watches the server and holds nothing yet."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    (folder / "settings.toml").write_text(f'source = "{url}"\n')
+    return folder
+
+
+def sensor(home) -> Any:
+    with open_instance(home) as instance:
+        return automation.new_dumps(dg.build_sensor_context(instance=instance), home=Home(path=str(home)))
+
+
+def schedule(home, name: str) -> Any:
+    with open_instance(home) as instance:
+        context = dg.build_schedule_context(instance=instance, scheduled_execution_time=NOON)
+        return getattr(automation, name)(context, home=Home(path=str(home)))
+
+
+def add_run(instance: dg.DagsterInstance, status: dg.DagsterRunStatus, **tags: str) -> dg.DagsterRun:
+    return instance.create_run_for_job(defs.resolve_job_def("daily"), tags=tags, status=status)
+
+
+def snapshot_id(home) -> str:
+    return find_snapshot(load_settings(home), Store(home / "store"), day=None, today=DAY).id
+
+
+def test_new_files_ask_for_a_run_held_ones_do_not_and_a_second_publication_does(home, source, tmp_path):
+    first = sensor(home)
+    assert (first.partition_key, first.job_name) == (DAY, "everything")
+    assert "no champion yet" in schedule(home, "late_refresh").skip_message
+    assert run_command("refresh", "--home", home).status == 0
+    assert sensor(home).skip_message == f"the files of {DAY} are held already"
+    write_dumps(source, title_ratings=RATINGS.replace("7.4", "7.5"))
+    date_files(source, NOON + timedelta(hours=3))
+    again = sensor(home)
+    assert (again.partition_key, again.job_name) == (DAY, "everything")
+    assert again.run_key != first.run_key
+
+
+def test_of_the_sensor_and_the_late_schedule_one_gets_the_run(held_home, home, url, monkeypatch):
+    monkeypatch.setattr(automation, "has_champion", lambda store: True)
+    request = sensor(home)
+    assert (request.partition_key, request.job_name) == (DAY, "daily")
+    assert "has just been asked for" in schedule(home, "late_refresh").skip_message
+    assert sensor(home).run_key == request.run_key  # which Dagster does not start twice
+
+
+def test_files_older_than_the_release_are_left_alone(home, source):
+    assert run_command("refresh", "--home", home).status == 0
+    date_files(source, NOON - timedelta(days=1))
+    assert f"{DAY} is released already" in sensor(home).skip_message
+
+
+def test_a_day_at_work_is_not_started_again(home):
+    with open_instance(home) as instance:
+        run = add_run(instance, dg.DagsterRunStatus.STARTED, **{automation.PARTITION_TAG: DAY})
+    assert sensor(home).skip_message == f"run {run.run_id} is at work on {DAY}"
+
+
+def test_a_failed_run_is_asked_for_again_but_not_for_ever(home):
+    keys = [sensor(home).run_key]
+    with open_instance(home) as instance:
+        for _ in range(automation.ATTEMPTS):
+            add_run(instance, dg.DagsterRunStatus.FAILURE, **{SNAPSHOT_TAG: snapshot_id(home)})
+            outcome = sensor(home)
+            keys.append(getattr(outcome, "run_key", None) or outcome.skip_message)
+    assert len(set(keys)) == automation.ATTEMPTS + 1
+    assert "3 runs of the files of 2026-03-04 have failed" in keys[-1]
+
+
+def test_refused_files_wait_for_others_or_for_somebodys_word(home, source):
+    path = source / "title.ratings.tsv.gz"
+    path.write_bytes(path.read_bytes()[:-9])
+    date_files(source, NOON)
+    assert run_command("refresh", "--home", home).status == 1
+    assert "were refused: " in sensor(home).skip_message
+    assert "title.ratings.tsv.gz" in sensor(home).skip_message
+    write_dumps(source)
+    date_files(source, NOON + timedelta(hours=1))
+    assert sensor(home).partition_key == DAY
+
+
+def test_files_of_two_days_are_waited_for(home, source):
+    os.utime(source / "name.basics.tsv.gz", (NOON.timestamp() - 86_400, NOON.timestamp() - 86_400))
+    assert "the files are of different days" in sensor(home).skip_message
+    assert "name.basics.tsv.gz of 2026-03-03" in sensor(home).skip_message
+
+
+@pytest.mark.parametrize(("fault", "says"), [(drip(head=True), "in time"), (instead(503), "503")])
+def test_a_server_that_does_not_answer_costs_a_tick_and_no_more(home, source, fault, says):
+    with serve(source, {"HEAD title.basics.tsv.gz": repeat(fault)}) as (address, _):
+        (home / "settings.toml").write_text(f'source = "{address}"\n')
+        assert says in sensor(home).skip_message
+
+
+def test_a_source_without_dates_is_not_watched(held_home):
+    assert "is not watched" in sensor(held_home).skip_message
+
+
+def test_training_waits_for_its_cadence_and_for_a_new_day(held_home, tmp_path):
+    assert "no day is held yet" in schedule(tmp_path / "none", "retraining").skip_message
+    skipped = schedule(held_home, "retraining").skip_message
+    assert "has been trained on already" in skipped or "days old, of 7" in skipped
+
+
+def test_a_run_whose_process_was_killed_is_closed_and_one_at_work_is_not(home):
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    with open_instance(home) as instance:
+        dead = add_run(instance, dg.DagsterRunStatus.STARTED)
+        living = add_run(instance, dg.DagsterRunStatus.STARTED)
+        instance.report_engine_event("started", dead, EngineEventData.in_process(child.pid))
+        instance.report_engine_event("started", living, EngineEventData.in_process(os.getpid()))
+        close_dead_workers(instance, home)
+        assert instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])) == 2
+        child.kill()
+        child.wait()
+        close_dead_workers(instance, home)
+        (open_run,) = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+        assert open_run.run_id == living.run_id
+        (failed,) = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
+        assert failed.run_id == dead.run_id
+
+
+@pytest.fixture
+def webhook():
+    """A webhook's address, and the list of what it was sent."""
+    told: list[dict] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/secret", told
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def watch(home, url: str, webhook: str) -> None:
+    (home / "settings.toml").write_text(f'source = "{url}"\n[alerts]\nwebhook = "{webhook}"\nstale_hours = 36\n')
+
+
+def test_a_failed_refresh_old_data_and_the_recovery_are_told_once_each(home, source, url, webhook):
+    address, told = webhook
+    watch(home, url, address)
+    good = (source / "title.ratings.tsv.gz").read_bytes()
+    (source / "title.ratings.tsv.gz").write_bytes(good[:-9])
+    date_files(source, NOON)
+    for _ in range(2):
+        assert run_command("refresh", "--home", home).status == 1
+    assert [each["event"] for each in told] == ["run_failed"]
+    assert "title.ratings.tsv.gz" in told[0]["message"]
+    (source / "title.ratings.tsv.gz").write_bytes(good)
+    date_files(source, NOON + timedelta(hours=1))
+    for _ in range(2):
+        assert run_command("refresh", "--home", home).status == 0
+    assert [each["event"] for each in told] == ["run_failed", "run_recovered", "data_stale"]
+    write_dumps(source, title_ratings=RATINGS.replace("7.4", "7.5"))
+    date_files(source, datetime.now(UTC) - timedelta(minutes=5))
+    assert run_command("refresh", "--home", home).status == 0
+    assert [each["event"] for each in told[3:]] == ["data_fresh"]
+
+
+def test_the_sensors_tell_of_runs_that_the_daemon_started(home, url, webhook):
+    address, told = webhook
+    watch(home, url, address)
+    with open_instance(home) as instance:
+        run = add_run(instance, dg.DagsterRunStatus.STARTED, **{automation.PARTITION_TAG: DAY})
+        instance.report_run_failed(run)
+        failure = next(
+            entry.get_dagster_event()
+            for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+        )
+        context = dg.build_run_status_sensor_context("failed_runs", failure, instance, run)
+        automation.failed_runs(context.for_run_failure(), home=Home(path=str(home)))
+        assert [(each["event"], each["day"], each["run_id"]) for each in told] == [("run_failed", DAY, run.run_id)]
+        context = dg.build_run_status_sensor_context("succeeded_runs", failure, instance, run)
+        automation.succeeded_runs(context, home=Home(path=str(home)))
+    assert told[-1]["event"] == "run_recovered"
+
+
+def test_the_staleness_sensor_says_how_old_the_data_is(home, url):
+    def says() -> str:
+        with open_instance(home) as instance:
+            tick: Any = automation.staleness(dg.build_sensor_context(instance=instance), home=Home(path=str(home)))
+            return tick.skip_message
+
+    assert "nothing is released" in says()
+    assert run_command("refresh", "--home", home).status == 0
+    assert f"the data of {DAY} is" in says()
+
+
+def test_housekeeping_recovers_and_collects(home):
+    assert run_command("fetch", "--home", home).status == 0
+    left = home / "store" / ".staging" / f".movies-{'0' * 32}"
+    left.mkdir(parents=True)
+    with open_instance(home) as instance:
+        result = defs.resolve_job_def("housekeeping").execute_in_process(
+            instance=instance, run_config={"resources": {"home": {"config": {"path": str(home)}}}}
+        )
+    assert result.success
+    assert not left.exists()
