@@ -15,10 +15,12 @@ from imdb_pipeline.gates import SAMPLE_ROWS, Outcome, check_table
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
     import pandera.polars as pa
     import polars as pl
 
 TITLE_TYPES = ("movie", "tvMovie")
+_TITLES_AT_ONCE = 50_000
 _TITLE_COLUMNS = (
     *("tconst", "titleType", "primaryTitle", "originalTitle"),
     *("isAdult", "startYear", "runtimeMinutes", "genres"),
@@ -93,36 +95,34 @@ def build_movies(dumps: DumpPaths) -> Catalogue:
     rejected = Rejected(dict.fromkeys([dump.file for dump in DUMPS], 0))
     ratings = read_ratings(dumps.ratings, rejected)
     titles, title_types, orphans = _titles(dumps.basics, ratings, rejected)
-    credits = _credits(dumps.principals, titles["tconst"].unique(), rejected)
-    people = _people(dumps.names, credits["nconst"].unique(), rejected)
+    titles = titles.with_columns(movie=pl.col("tconst").rle_id())
+    ids = titles["tconst"].unique(maintain_order=True)
+    credits, repeated_credits = _credits(dumps.principals, ids, rejected)
+    person, nconst = _numbered(credits["nconst"])
+    credits = credits.drop("nconst").with_columns(person=person)
+    people = _people(dumps.names, nconst, rejected)
     duplicates = [
         _repeated(BASICS, titles, "tconst"),
         _repeated(RATINGS, ratings, "tconst"),
-        _repeated(PRINCIPALS, credits, "tconst", "ordering"),
+        _repeated(PRINCIPALS, repeated_credits, "tconst", "ordering"),
         _repeated(NAMES, people, "nconst"),
     ]
-    categories = (
-        credits.group_by("category").agg(credits=pl.len()).sort("credits", "category", descending=[True, False])
-    )
     known = people.sort("nconst", "name").unique("nconst", keep="first", maintain_order=True)
-    credits = credits.join(known, on="nconst", how="left").sort("tconst", "ordering", "category", "nconst")
-    unknown = credits.join(known, on="nconst", how="anti").select("tconst", "nconst", "category")
-    listed = credits.group_by("tconst", maintain_order=True).agg(credits=pl.struct("nconst", "category", "name"))
-    movies = (
-        titles.join(
-            ratings.rename({"averageRating": "average_rating", "numVotes": "num_votes"}), on="tconst", how="left"
-        )
-        .join(listed, on="tconst", how="left")
-        .with_columns(pl.col("credits").fill_null([]))
-        .sort("tconst")
-    )
+    people = nconst.to_frame().join(known.with_columns(known=True), on="nconst", how="left", maintain_order="left")
+    unknown = credits.filter(people["known"].is_null().gather(credits["person"]))
+    rated = titles.join(ratings, on="tconst", how="left", maintain_order="left")
+    rated = rated.rename({"averageRating": "average_rating", "numVotes": "num_votes"})
     return Catalogue(
-        movies=movies,
+        movies=_with_credits(rated, credits, people),
         rejected=rejected.frame(),
         rejected_counts=rejected.counts,
         title_types=title_types,
-        categories=categories,
-        unknown_people=unknown,
+        categories=_by_size(credits["category"].value_counts(name="credits").cast({"category": pl.String})),
+        unknown_people=unknown.select(
+            tconst=ids.gather(unknown["movie"]),
+            nconst=nconst.gather(unknown["person"]),
+            category=pl.col("category").cast(pl.String),
+        ),
         duplicates=pl.concat(duplicates),
         orphan_ratings=len(orphans),
         orphan_ratings_sample=orphans.head(SAMPLE_ROWS),
@@ -159,7 +159,7 @@ def movies_schema() -> pa.DataFrameSchema:
 
 
 def _titles(path: Path, ratings: pl.DataFrame, rejected: Rejected) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Return the movies, how many titles of each type there are, and the ratings that belong to no title."""
+    """Return the movies by their ids, how many titles of each type there are, and the ratings of no title."""
     import numpy as np
     import polars as pl
 
@@ -170,12 +170,8 @@ def _titles(path: Path, ratings: pl.DataFrame, rejected: Rejected) -> tuple[pl.D
     for batch in read_batches(path, BASICS, rejected):
         titles = batch.peek("tconst", "titleType")
         types.append(titles.drop_nulls()["titleType"].value_counts(name="titles"))
-        ids = titles["tconst"]
-        if len(rated) and len(ids):
-            # In the order of its ids, as IMDb writes it, a batch concerns few of the ratings.
-            edges = pl.Series([ids.min(), ids.max()], dtype=pl.String)
-            span = slice(rated.search_sorted(edges, "left")[0], rated.search_sorted(edges, "right")[1])
-            orphan[span] &= ~rated[span].is_in(ids.implode()).to_numpy()
+        near = _span(rated, titles["tconst"])
+        orphan[near] &= ~rated[near].is_in(titles["tconst"].implode()).to_numpy()
         movies.append(batch.rows(*_TITLE_COLUMNS, where=titles.select(chosen.fill_null(False)).to_series()))
     counts = pl.concat(types).group_by(title_type="titleType").agg(pl.col("titles").sum())
     frame = pl.concat(movies).select(
@@ -189,15 +185,54 @@ def _titles(path: Path, ratings: pl.DataFrame, rejected: Rejected) -> tuple[pl.D
         genres=pl.col("genres").str.split(","),
     )
     orphans = ratings.join(pl.DataFrame({"tconst": rated.filter(pl.Series(orphan))}), on="tconst", how="semi")
-    return frame, counts.sort("titles", "title_type", descending=[True, False]), orphans.sort("tconst")
+    return frame.sort("tconst"), _by_size(counts), orphans.sort("tconst")
 
 
-def _credits(path: Path, movie_ids: pl.Series, rejected: Rejected) -> pl.DataFrame:
-    """Return tconst, ordering (Int32), nconst, category of the credits of movies."""
+def _credits(path: Path, movie_ids: pl.Series, rejected: Rejected) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the credits of movies in billing order, and tconst with ordering of those that share them with another.
+
+    The credits: movie (UInt32, the place of its id in ``movie_ids``, which are in order), nconst (String), category
+    (Categorical).
+    """
+    import numpy as np
     import polars as pl
 
-    batches = read_batches(path, PRINCIPALS, rejected, ids=movie_ids)
-    return pl.concat([batch.rows("tconst", "ordering", "nconst", "category") for batch in batches])
+    categories = pl.Categorical(pl.Categories.random())
+    frames = []
+    for batch in read_batches(path, PRINCIPALS, rejected, ids=movie_ids):
+        rows = batch.rows("tconst", "ordering", "nconst", "category").cast({"category": categories})
+        near = _span(movie_ids, rows["tconst"])
+        places = pl.DataFrame({"tconst": movie_ids[near]}).with_row_index("movie", offset=near.start)
+        frames.append(rows.join(places, on="tconst", how="left", maintain_order="left").drop("tconst"))
+    credits = pl.concat(frames)
+    # One number to sort by is much faster than four columns. They decide only among credits that share it.
+    key = (credits["movie"].to_numpy().astype(np.int64) << 32) + credits["ordering"].to_numpy()
+    order = np.argsort(key, kind="stable")
+    same = np.diff(key[order]) == 0
+    credits = credits[order]
+    repeated = credits.filter(np.append(same, False) | np.append(False, same))
+    if len(repeated):
+        credits = credits.sort("movie", "ordering", pl.col("category").cast(pl.String), "nconst")
+    repeated = repeated.select(tconst=movie_ids.gather(repeated["movie"]), ordering="ordering")
+    return credits.drop("ordering"), repeated
+
+
+def _numbered(ids: pl.Series) -> tuple[np.ndarray, pl.Series]:
+    """Return for each id its place among the different ones (int64), and those, in order."""
+    import numpy as np
+    import polars as pl
+
+    if (ids.str.starts_with("nm") & ids.str.len_bytes().is_between(9, 10)).all():
+        # All that differs fits in one number of the same order: seven digits and a tab, or eight digits.
+        keys = (ids + "\t").cast(pl.Binary).bin.slice(2, 8).bin.reinterpret(dtype=pl.UInt64, endianness="big")
+    else:
+        keys = ids.rank("dense")
+    order = np.argsort(keys.to_numpy())
+    ordered = keys.to_numpy()[order]
+    first = np.append(True, ordered[1:] != ordered[:-1])[: len(ids)]
+    places = np.empty(len(ids), dtype=np.int64)
+    places[order] = np.cumsum(first) - 1
+    return places, ids.gather(order[first])
 
 
 def _people(path: Path, ids: pl.Series, rejected: Rejected) -> pl.DataFrame:
@@ -206,6 +241,46 @@ def _people(path: Path, ids: pl.Series, rejected: Rejected) -> pl.DataFrame:
 
     batches = read_batches(path, NAMES, rejected, ids=ids)
     return pl.concat([batch.rows("nconst", "primaryName") for batch in batches]).rename({"primaryName": "name"})
+
+
+def _with_credits(titles: pl.DataFrame, credits: pl.DataFrame, people: pl.DataFrame) -> pl.DataFrame:
+    """Return titles with their credits in place of the number ``movie``; some at a time, because lists are copied."""
+    import polars as pl
+
+    parts = []
+    for rows in titles.iter_slices(_TITLES_AT_ONCE):
+        first, last = (
+            credits["movie"].search_sorted(rows["movie"][0]),
+            credits["movie"].search_sorted(rows["movie"][-1], "right"),
+        )
+        some = credits[first:last]
+        listed = (
+            some.select(
+                pl.col("movie").set_sorted(),  # so that a group is a slice
+                nconst=people["nconst"].gather(some["person"]),
+                category=pl.col("category").cast(pl.String),
+                name=people["name"].gather(some["person"]),
+            )
+            .group_by("movie", maintain_order=True)
+            .agg(credits=pl.struct("nconst", "category", "name"))
+        )
+        rows = rows.join(listed, on="movie", how="left", maintain_order="left").drop("movie")
+        parts.append(rows.with_columns(pl.col("credits").fill_null([])))
+    return pl.concat(parts)
+
+
+def _by_size(counts: pl.DataFrame) -> pl.DataFrame:
+    """Return a table of names and counts, the largest first."""
+    name, count = counts.columns
+    return counts.sort(count, name, descending=[True, False])
+
+
+def _span(ids: pl.Series, some: pl.Series) -> slice:
+    """Return where in ``ids``, which are in order, ``some`` can be: in few places, if these come in order too."""
+    import polars as pl
+
+    ends = pl.Series([some.min(), some.max()], dtype=pl.String)
+    return slice(ids.search_sorted(ends, "left")[0], ids.search_sorted(ends, "right")[1])
 
 
 def _repeated(dump: Dump, frame: pl.DataFrame, *key: str) -> pl.DataFrame:
