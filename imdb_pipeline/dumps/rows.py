@@ -100,16 +100,17 @@ def read_batches(path: Path, dump: Dump, rejected: Rejected, *, ids: pl.Series |
     numbers: list[np.ndarray] = []
     size, some = 0, False
     for lines in _lines(path, dump, rejected):
-        lengths = lines.ends - lines.starts
-        mask = np.ones(len(lengths), dtype=bool) if select is None else select(lines, lengths)
-        mask[0] &= lines.first > 1  # the header
-        for line in np.flatnonzero(lengths > MAX_LINE_BYTES).tolist():
-            mask[line] = False
+        chosen = np.arange(len(lines.ends)) if select is None else select(lines)
+        too_long = np.flatnonzero(lines.ends - lines.starts > MAX_LINE_BYTES)
+        for line in too_long.tolist():
             rejected.add(dump.file, lines.first + line, _TOO_LONG, lines.line(line))
-        pieces = lines.pieces(mask)
+        header_line = [0] if lines.first == 1 else []
+        if len(too_long) or header_line:
+            chosen = np.setdiff1d(chosen, np.append(too_long, header_line), assume_unique=True)
+        pieces = lines.pieces(chosen)
         texts += pieces
         size += sum(map(len, pieces))
-        numbers.append(np.flatnonzero(mask) + lines.first)
+        numbers.append(chosen + lines.first)
         if size >= _BATCH_BYTES:
             yield _batch(b"".join(texts), np.concatenate(numbers), header, dump, rejected)
             texts, numbers, size, some = [], [], 0, True
@@ -166,9 +167,9 @@ class Batch:
         import polars as pl
 
         if where is not None:
-            mask = where.to_numpy()
-            text = b"".join(_cut(self.text, 0).pieces(mask))
-            return Batch(text, self.numbers[mask], self._header, self._dump, self._rejected).rows(*columns)
+            chosen = np.flatnonzero(where)
+            text = b"".join(_cut(self.text, 0).pieces(chosen))
+            return Batch(text, self.numbers[chosen], self._header, self._dump, self._rejected).rows(*columns)
         types, required = self._dump.types, self._dump.required
         casts = {name: _cast(name, dtype) for name, dtype in types.items()}
         raw = self.peek(*dict.fromkeys((*columns, *required, *types)))
@@ -275,12 +276,13 @@ class _Lines(NamedTuple):
     def line(self, index: int) -> bytes:
         return self.buffer[self.starts[index] : self.ends[index]]
 
-    def pieces(self, mask: np.ndarray) -> list[bytes]:
-        """Return the lines that a mask chooses, neighbours in one piece, with their newlines."""
+    def pieces(self, chosen: np.ndarray) -> list[bytes]:
+        """Return lines, given by their indices in order, with their newlines; neighbours in one piece."""
         import numpy as np
 
-        edges = np.flatnonzero(np.diff(mask, prepend=False, append=False))
-        starts, ends = self.starts[edges[::2]], self.ends[edges[1::2] - 1] + 1
+        breaks = np.flatnonzero(np.diff(chosen) != 1)
+        starts = self.starts[chosen[np.append(0, breaks + 1)]] if len(chosen) else chosen
+        ends = self.ends[chosen[np.append(breaks, -1)]] + 1 if len(chosen) else chosen
         return [self.buffer[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
 
 
@@ -367,39 +369,38 @@ class _Selection:
         self._keys = np.sort(np.append(frame.filter("usual")["key"].to_numpy(), np.uint64(0)))
         self._others = np.sort(frame.filter(~pl.col("usual"))["key"].to_numpy())
 
-    def __call__(self, lines: _Lines, lengths: np.ndarray) -> np.ndarray:
-        """Return a mask over lines."""
+    def __call__(self, lines: _Lines) -> np.ndarray:
+        """Return the indices of lines, in order."""
         import numpy as np
 
         if self._column:
-            return self._one_by_one(lines, np.arange(len(lengths)))
+            return self._one_by_one(lines, np.arange(len(lines.ends)))
         array = np.frombuffer(lines.buffer, np.uint8)
         windows = np.lib.stride_tricks.as_strided(np.frombuffer(lines.buffer, "V8", 1), (len(array) - 7,), (1,))
         keys = windows[lines.starts + 2].view("<u8")
         # Neighbours often share their id: decide once for all of them.
-        heads = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+        heads = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
         runs = np.diff(heads, append=len(keys))
-        some = keys[heads]
-        big = some.byteswap()
-        wanted = self._keys[np.minimum(np.searchsorted(self._keys, big), len(self._keys) - 1)] == big
-        seven, plain = _digits(some)
-        plain &= ~np.isin(big, self._others)
-        mask = np.repeat(wanted & plain, runs)
-        unclear = np.repeat(~plain, runs) | (lengths < _SHORTEST)
-        chosen = np.flatnonzero(mask)
+        keys = keys[heads]
+        tab_last, plain = _digits(keys)
+        keys = keys.byteswap()
+        plain &= ~np.isin(keys, self._others)
+        wanted = plain & (self._keys[np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)] == keys)
+        chosen, tabs = _members(heads[wanted], runs[wanted]), np.repeat(10 - tab_last[wanted], runs[wanted])
         starts = lines.starts[chosen]
-        tabs = starts + 10 - np.repeat(seven, runs)[chosen]
-        sure = (
-            (array[starts] == self._letters[0]) & (array[starts + 1] == self._letters[1]) & (array[tabs] == ord("\t"))
+        sure = (array[starts] == self._letters[0]) & (array[starts + 1] == self._letters[1])
+        sure &= (array[starts + tabs] == ord("\t")) & (lines.ends[chosen] - starts >= _SHORTEST)
+        unclear = (
+            chosen[~sure],
+            _members(heads[~plain], runs[~plain]),
+            np.flatnonzero(lines.ends - lines.starts < _SHORTEST),
         )
-        unclear[chosen[~sure]] = True
-        mask &= ~unclear
-        if unclear.any():
-            mask |= self._one_by_one(lines, np.flatnonzero(unclear))
-        return mask
+        if sum(map(len, unclear)):
+            return np.union1d(chosen[sure], self._one_by_one(lines, np.unique(np.concatenate(unclear))))
+        return chosen
 
     def _one_by_one(self, lines: _Lines, which: np.ndarray) -> np.ndarray:
-        """Return a mask that holds those of ``which`` whose id is wanted, or that have no cell or nothing for one."""
+        """Return those of ``which`` whose id is wanted, or that have no cell or nothing for one."""
         import numpy as np
         import polars as pl
 
@@ -409,9 +410,15 @@ class _Selection:
             [b"" if lacks else row[self._column].rstrip(b"\r") for row, lacks in zip(cells, without, strict=True)],
             dtype=pl.Binary,
         )
-        mask = np.zeros(len(lines.ends), dtype=bool)
-        mask[which] = np.array(without, dtype=bool) | ids.is_in(self._ids.implode()).to_numpy()
-        return mask
+        return which[np.array(without, dtype=bool) | ids.is_in(self._ids.implode()).to_numpy()]
+
+
+def _members(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the integers of runs: ``counts`` of them from each of ``starts``."""
+    import numpy as np
+
+    before = np.cumsum(counts) - counts
+    return np.repeat(starts - before, counts) + np.arange(counts.sum())
 
 
 def _digits(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
