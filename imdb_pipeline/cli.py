@@ -257,7 +257,8 @@ def ui(
     folder, _ = _settle(home)
     workspace = prepare_instance(folder) / "workspace.yaml"
     print(f"http://127.0.0.1:{port}  (home {folder}; stop with Ctrl+C)", flush=True)
-    arguments = ["-m", "dagster", "dev", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(port)]
+    os.environ["PYTHONSAFEPATH"] = "1"  # a file in the working folder shall not stand in for a module
+    arguments = ["-P", "-m", "dagster", "dev", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(port)]
     os.execv(sys.executable, [sys.executable, *arguments])
 
 

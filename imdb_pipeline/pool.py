@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from contextlib import contextmanager
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import polars as pl
+
+log = logging.getLogger(__name__)
 
 _RETIRED = ".retired"
 _DEAD = "dead.json"
@@ -108,6 +111,16 @@ class Pool:
         sync(folder)
         sync(self.root)
         return aside
+
+    def set_damaged_aside(self) -> list[Path]:
+        """Verify every shard, put the damaged ones aside, and return where they were."""
+        damaged = self.verify()
+        for shard in damaged:
+            aside = self.set_aside(shard)
+            log.warning(
+                "%s: its bytes are not what its name says; kept in %s, its rows are to be made again", shard, aside
+            )
+        return damaged
 
     def retire(self, shard: Path, day: date) -> None:
         """Take a shard out of what is read; ``delete_retired`` deletes it later."""

@@ -153,11 +153,7 @@ def _collect_pool(store: Store, pool: Pool, today: date, collected: Collected) -
     import polars as pl
 
     collected.bytes_freed += pool.delete_retired(until=today - UNJUDGED)
-    damaged = pool.verify()
-    for shard in damaged:
-        aside = pool.set_aside(shard)
-        log.warning("%s: its bytes are not what its name says; kept in %s, its rows are to be made again", shard, aside)
-    collected.damaged += damaged
+    collected.damaged += pool.set_damaged_aside()
     lists = _lists(store, pool)
     if lists is None:
         return

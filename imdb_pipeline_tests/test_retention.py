@@ -231,15 +231,16 @@ def test_a_damaged_mark_of_retirement_deletes_nothing(tmp_path):
     assert pool.shards() == [shard]
 
 
-def test_a_damaged_shard_is_told_of_and_left(tmp_path, caplog):
+def test_a_damaged_shard_is_told_of_and_put_aside(tmp_path, caplog):
     store = Store(tmp_path / "store")
     pool = store.pool("documents")
     good, bad = add(pool, "h1", "h2"), add(pool, "h3")
     bad.write_bytes(good.read_bytes())
     publish(store, "movie_documents", DAYS[0], documents=["h1", "h2"])
     assert collect(store, KEEP, today=LONG_AFTER).damaged == [bad]
-    assert f"{bad}: a damaged shard" in caplog.text
-    assert pool.verify() == [bad]
+    assert f"{bad}: its bytes are not what its name says" in caplog.text
+    assert pool.verify() == []
+    assert pool.shards() == [good]
 
 
 @pytest.mark.parametrize("damage", [b"", b"PAR1 no footer PAR1", b"<html>"])
@@ -275,7 +276,8 @@ def refused(home, name, *, reason, mtime):
     folder = home / "quarantine" / name
     folder.mkdir(parents=True)
     (folder / "title.basics.tsv.gz").write_bytes(b"<html>")
-    (folder / "reason.json").write_text(json.dumps({"day": DAYS[0], "reason": reason}))
+    told = {"day": DAYS[0], "snapshot": "0a", "asset": "movies", "reason": reason, "refused_at": "2026-01-01T12:00:00"}
+    (folder / "reason.json").write_text(json.dumps(told))
     os.utime(folder, (mtime, mtime))
     return folder
 
@@ -284,7 +286,7 @@ def test_refused_files_are_deleted_after_their_days(tmp_path):
     store = Store(tmp_path / "store")
     publish(store, "movies", DAYS[0])
     noon = datetime(2026, 1, 1, 12, tzinfo=UTC).timestamp()
-    folder = refused(tmp_path, "a", reason="no gzip", mtime=noon)
+    folder = refused(tmp_path, f"{DAYS[0]}-0a", reason="no gzip", mtime=noon)
     assert collect(store, KEEP, today=date(2026, 1, 14)).quarantined == []
     assert collect(store, KEEP, today=date(2026, 1, 15)).quarantined == [folder]
     assert not folder.exists()
@@ -300,7 +302,7 @@ def test_the_status_shows_what_expired_is_left_over_refused_or_at_work(tmp_path)
     collect(store, KEEP, today=LONG_AFTER)
     left = store.root / ".staging" / f".movies-{'0' * 32}"
     left.mkdir()
-    refused(tmp_path, "a", reason="no gzip", mtime=0)
+    refused(tmp_path, f"{DAYS[0]}-0a", reason="no gzip", mtime=0)
     with store.lock("movies", DAYS[0]), store.stage("movies"):
         status = home_status(tmp_path)
     assert [(asset["asset"], asset["days"], asset["expired_days"]) for asset in status["assets"]] == [

@@ -100,7 +100,8 @@ def with_documents(movies: pl.DataFrame, *, min_votes: int, recent_years: int, d
 
 
 def build_documents(movies: pl.DataFrame, pool: Pool) -> tuple[pl.DataFrame, list[Outcome]]:
-    """Write the documents that the pool does not hold yet, up to the first that fails its check.
+    """Write the documents that the pool does not hold yet, up to the first that fails its check; damaged shards are put
+    aside before.
 
     Parameters
     ----------
@@ -117,6 +118,7 @@ def build_documents(movies: pl.DataFrame, pool: Pool) -> tuple[pl.DataFrame, lis
     import polars as pl
 
     name, listed = "documents_table", [pl.DataFrame(schema={"tconst": pl.String, "document_hash": pl.String})]
+    pool.set_damaged_aside()
     held = held_hashes(pool)
     for rows in movies.iter_slices(_ROWS_A_SHARD):
         texts = documents_of(rows)
@@ -138,7 +140,9 @@ def build_documents(movies: pl.DataFrame, pool: Pool) -> tuple[pl.DataFrame, lis
 
 def held_hashes(pool: Pool) -> pl.DataFrame:
     """Return the hashes that a pool holds: one String column, ``document_hash``."""
-    return _scan(pool.shards(), ["document_hash"]).collect()
+    import polars as pl
+
+    return pool.read({"document_hash": pl.String})
 
 
 def read_documents(documents: pl.DataFrame, pool: Pool) -> pl.DataFrame:
@@ -149,9 +153,11 @@ def read_documents(documents: pl.DataFrame, pool: Pool) -> pl.DataFrame:
     NotPublishedError
         The pool lacks one of them.
     """
+    import polars as pl
+
     from imdb_pipeline.errors import NotPublishedError
 
-    texts = _scan(pool.shards(), ["document_hash", "document"]).unique("document_hash").collect()
+    texts = pool.read({"document_hash": pl.String, "document": pl.String}).unique("document_hash")
     joined = documents.join(texts, on="document_hash", how="left", maintain_order="left")
     missing = joined["document"].null_count()
     if missing:
@@ -172,12 +178,3 @@ def documents_schema() -> pa.DataFrameSchema:
         },
         strict=True,
     )
-
-
-def _scan(shards: Iterable, columns: list[str]) -> pl.LazyFrame:
-    import polars as pl
-
-    paths = list(shards)
-    if not paths:
-        return pl.LazyFrame(schema=dict.fromkeys(columns, pl.String))
-    return pl.scan_parquet(paths).select(columns)

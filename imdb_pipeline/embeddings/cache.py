@@ -36,7 +36,7 @@ class EmbeddingRun:
 
 
 def fill_cache(documents: pl.DataFrame, pool: Pool, encoder: Encoder, *, device: str) -> EmbeddingRun:
-    """Embed the documents that the pool does not hold yet, shard by shard.
+    """Embed the documents that the pool does not hold yet, shard by shard; a damaged shard is put aside first.
 
     Parameters
     ----------
@@ -51,8 +51,10 @@ def fill_cache(documents: pl.DataFrame, pool: Pool, encoder: Encoder, *, device:
     import polars as pl
 
     started = time.monotonic()
+    pool.set_damaged_aside()
+    held = pool.read({"document_hash": pl.String})
     wanted = documents.select("document_hash", "document").unique("document_hash", maintain_order=True)
-    missing = wanted.join(_held(pool), on="document_hash", how="anti", maintain_order="left")
+    missing = wanted.join(held, on="document_hash", how="anti", maintain_order="left")
     missing = missing.sort(pl.col("document").str.len_bytes(), descending=True, maintain_order=True)
     truncated = done = 0
     if len(missing):
@@ -89,10 +91,9 @@ def read_embeddings(hashes: pl.Series, pool: Pool) -> np.ndarray:
     import polars as pl
 
     wanted = hashes.rename("document_hash").to_frame()
-    paths = pool.shards()
-    if not paths:
+    if not pool.shards():
         raise NotPublishedError(f"{pool.root}: the embedding cache is empty; materialize movie_embeddings again")
-    vectors = pl.scan_parquet(paths).unique("document_hash").collect()
+    vectors = pool.read({"document_hash": pl.String, "embedding": pl.Array}).unique("document_hash")
     joined = wanted.join(vectors, on="document_hash", how="left", maintain_order="left")
     missing = joined["embedding"].null_count()
     if missing:
@@ -101,15 +102,6 @@ def read_embeddings(hashes: pl.Series, pool: Pool) -> np.ndarray:
         )
     array = joined["embedding"].to_numpy().astype(np.float32)
     return array / np.linalg.norm(array, axis=1, keepdims=True)
-
-
-def _held(pool: Pool) -> pl.DataFrame:
-    import polars as pl
-
-    paths = pool.shards()
-    if not paths:
-        return pl.DataFrame(schema={"document_hash": pl.String})
-    return pl.scan_parquet(paths).select("document_hash").collect()
 
 
 def _frame(hashes: pl.Series, vectors: np.ndarray) -> pl.DataFrame:

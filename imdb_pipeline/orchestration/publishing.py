@@ -277,7 +277,9 @@ def _reuse(
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
     revision = held if held.day == request.day else request.store.adopt(held, request.day, inputs)
     checks = revision.manifest["info"]["checks"]
-    yield from _check_results(stage, [Outcome(**outcome) for outcome in checks if outcome["name"] in stage.checks])
+    yield from _check_results(
+        stage, request.day, [Outcome(**outcome) for outcome in checks if outcome["name"] in stage.checks]
+    )
     _log_finished(stage, f"the same as on {held.day}")
     yield _result(revision, {"reused": True})
 
@@ -298,7 +300,7 @@ def _make(
     with request.store.stage(stage.asset) as folder:
         made = stage.build(Work(**vars(request), inputs=inputs, values=values, folder=folder, run=run, reasons=reasons))
         outcomes = override(made.outcomes, stage.asset, reasons)
-        yield from _check_results(stage, outcomes)
+        yield from _check_results(stage, request.day, outcomes)
         try:
             require(outcomes)
         except GateError as error:
@@ -360,9 +362,9 @@ def _log_finished(stage: Stage, what: str) -> None:
     log.info("%-22s %s", stage.asset, what, extra={"step": "finished"})
 
 
-def _check_results(stage: Stage, outcomes: list[Outcome]) -> Iterator[dg.AssetCheckResult]:
+def _check_results(stage: Stage, day: str, outcomes: list[Outcome]) -> Iterator[dg.AssetCheckResult]:
     for outcome in outcomes:
-        metadata: dict[str, Any] = {"message": outcome.message}
+        metadata: dict[str, Any] = {"day": day, "message": outcome.message}
         if outcome.overridden is not None:
             metadata["overridden, because"] = outcome.overridden
         if outcome.sample:
