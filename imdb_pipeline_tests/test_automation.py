@@ -236,10 +236,10 @@ def test_the_sensors_tell_of_runs_that_the_daemon_started(home, url, webhook):
     assert told[-1]["event"] == "run_recovered"
 
 
-def test_the_staleness_sensor_says_how_old_the_data_is(home, url):
+def test_the_watchdog_says_how_old_the_data_is(home, url):
     def says() -> str:
         with open_instance(home) as instance:
-            tick: Any = automation.staleness(dg.build_sensor_context(instance=instance), home=Home(path=str(home)))
+            tick: Any = automation.watchdog(dg.build_sensor_context(instance=instance), home=Home(path=str(home)))
             return tick.skip_message
 
     assert "nothing is released" in says()

@@ -1,5 +1,6 @@
 """The Dagster UI as `imdb-pipeline ui` starts it: over its GraphQL, and in a browser."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -8,6 +9,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,8 @@ from imdb_pipeline.orchestration.publishing import STAGES
 from imdb_pipeline.store import Store
 from imdb_pipeline_tests.commands import run_command
 from imdb_pipeline_tests.conftest import DAY
+from imdb_pipeline_tests.serving import date_files, serve_folder
+from imdb_pipeline_tests.tiny_dumps import write_dumps
 
 pytestmark = pytest.mark.slow
 
@@ -41,6 +46,12 @@ CONTENT = """{ repositoriesOrError { ... on RepositoryConnection { nodes { locat
   schedules { name } sensors { name } jobs { name } assetNodes { assetKey { path }
   latestMaterializationByPartition(partitions: ["2026-03-04"]) { runId } hasAssetChecks } } } }
   runsOrError { ... on Runs { results { jobName status } } } }"""
+
+
+RUNS = """{ runsOrError { ... on Runs { results { jobName status tags { key value } } } } }"""
+STATES = """{ repositoriesOrError { ... on RepositoryConnection { nodes {
+  sensors { sensorState { status } } schedules { scheduleState { status } } } } } }"""
+SENSOR_RUN_SECONDS = 240
 
 
 class Ui:
@@ -84,13 +95,13 @@ def ui_home(held_home, tmp_path_factory):
     return shutil.copytree(held_home, tmp_path_factory.mktemp("ui") / "home")
 
 
-@pytest.fixture(scope="module")
-def ui(ui_home):
+@contextlib.contextmanager
+def opened(home: Path) -> Iterator[Ui]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "imdb_pipeline.cli", "ui", "--home", str(ui_home), "--port", str(port)]
-    log = (ui_home.parent / "ui.log").open("w")
+    command = [sys.executable, "-m", "imdb_pipeline.cli", "ui", "--home", str(home), "--port", str(port)]
+    log = (home.parent / "ui.log").open("w")
     process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
     address = f"http://127.0.0.1:{port}"
     try:
@@ -99,7 +110,7 @@ def ui(ui_home):
                 urllib.request.urlopen(f"{address}/server_info", timeout=5).close()
                 break
             except OSError:
-                assert process.poll() is None, (ui_home.parent / "ui.log").read_text()
+                assert process.poll() is None, (home.parent / "ui.log").read_text()
                 time.sleep(1)
         yield Ui(address)
     finally:
@@ -112,6 +123,12 @@ def ui(ui_home):
         log.close()
 
 
+@pytest.fixture(scope="module")
+def ui(ui_home):
+    with opened(ui_home) as started:
+        yield started
+
+
 def test_the_ui_shows_the_run_the_assets_the_schedules_and_the_sensor(ui):
     content = ui.ask(CONTENT)
     node = content["repositoriesOrError"]["nodes"][0]
@@ -122,8 +139,8 @@ def test_the_ui_shows_the_run_the_assets_the_schedules_and_the_sensor(ui):
     assert {name for name, asset in held.items() if asset["hasAssetChecks"]} == {
         name for name, stage in STAGES.items() if stage.checks
     }
-    assert {schedule["name"] for schedule in node["schedules"]} == {"late_refresh", "retraining"}
-    assert {sensor["name"] for sensor in node["sensors"]} == {"new_dumps"}
+    assert {schedule["name"] for schedule in node["schedules"]} == {"late_refresh", "retraining", "cleaning"}
+    assert {sensor["name"] for sensor in node["sensors"]} == {"new_dumps", "watchdog", "failed_runs", "succeeded_runs"}
     assert {"everything", "daily", "training"} <= {job["name"] for job in node["jobs"]}
     assert {"jobName": "everything", "status": "SUCCESS"} in content["runsOrError"]["results"]
 
@@ -144,6 +161,29 @@ def test_assets_materialize_from_the_ui_in_processes_of_their_own_and_their_logs
         assert again.id != revision.id
         assert again.data_hash == revision.data_hash
     assert any(message.startswith("rating_split") and "330 rows" in message for message in messages)
+
+
+@pytest.mark.extra
+def test_the_sensor_of_a_ui_that_is_left_alone_starts_the_run_of_a_new_day(tmp_path):
+    source, home = write_dumps(tmp_path / "source"), tmp_path / "home"
+    date_files(source, datetime(2026, 3, 4, 12, tzinfo=UTC))
+    home.mkdir()
+    with serve_folder(source) as (url, _):
+        (home / "settings.toml").write_text(f'source = "{url}"\n')
+        with opened(home) as ui:
+            for _ in range(SENSOR_RUN_SECONDS):
+                runs = ui.ask(RUNS)["runsOrError"]["results"]
+                if runs and runs[0]["status"] in ("SUCCESS", "FAILURE"):
+                    break
+                time.sleep(1)
+            (run,) = runs
+            tags = {tag["key"]: tag["value"] for tag in run["tags"]}
+            assert (run["status"], run["jobName"]) == ("SUCCESS", "everything")
+            assert (tags["dagster/sensor_name"], tags["dagster/partition"]) == ("new_dumps", DAY)
+            states = ui.ask(STATES)["repositoriesOrError"]["nodes"][0]
+            switches = [each[kind] for kind in ("sensorState", "scheduleState") for each in states[kind[:-5] + "s"]]
+            assert [switch["status"] for switch in switches] == ["RUNNING"] * 7
+    assert Store(home / "store").released("movies").day == DAY
 
 
 def browse(address: str, folder: Path) -> tuple[str, str]:

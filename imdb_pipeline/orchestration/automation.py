@@ -22,6 +22,7 @@ from imdb_pipeline.retention import collect
 from imdb_pipeline.store import write_atomically
 
 SENSOR_SECONDS = 30 * 60
+WATCHDOG_SECONDS = 5 * 60
 ASKING_SECONDS = 2.0
 """All that a tick may take to ask the source."""
 ATTEMPTS = 3
@@ -218,11 +219,13 @@ def cleaning(context: dg.ScheduleEvaluationContext):
 
 
 @dg.sensor(
-    minimum_interval_seconds=SENSOR_SECONDS,
+    minimum_interval_seconds=WATCHDOG_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Every 30 minutes: tells the webhook when the released data grows older than [alerts] stale_hours.",
+    description="Every 5 minutes: closes runs whose process was killed; tells the webhook when the release is "
+    "older than [alerts] stale_hours.",
 )
-def staleness(context: dg.SensorEvaluationContext, home: Home):
+def watchdog(context: dg.SensorEvaluationContext, home: Home):
+    close_dead_workers(context.instance, home.folder)
     return dg.SkipReason(tell_staleness(home))
 
 
@@ -276,4 +279,4 @@ def succeeded_runs(context: dg.RunStatusSensorContext, home: Home):
 
 JOBS = [*_WATCHED, housekeeping]
 SCHEDULES = [late_refresh, retraining, cleaning]
-SENSORS = [new_dumps, staleness, failed_runs, succeeded_runs]
+SENSORS = [new_dumps, watchdog, failed_runs, succeeded_runs]
