@@ -8,6 +8,7 @@ import pytest
 from imdb_pipeline.catalogue.documents import (
     build_documents,
     document,
+    documents_of,
     last_year,
     read_documents,
     with_documents,
@@ -96,6 +97,43 @@ def test_credits_are_in_billing_order_with_ids_and_unknown_people_without_a_name
         ("nm0000005", "composer"),
     ]
     assert credits[5]["name"] is None
+
+
+def test_movies_and_their_credits_are_the_same_however_many_are_joined_at_once(tmp_path, monkeypatch):
+    folder = write_dumps(tmp_path, title_principals=PRINCIPALS + "tt0000004\t1\tnm0000002\tself\t\\N\t\\N\n")
+    whole = movies_of(folder)
+    monkeypatch.setattr("imdb_pipeline.catalogue.movies._TITLES_AT_ONCE", 1)
+    assert movies_of(folder).equals(whole)
+    assert whole["credits"].list.len().to_list() == [7, 0, 1, 0]
+
+
+def test_credits_that_share_an_ordering_are_in_a_fixed_order(tmp_path):
+    first, second = "tt0000001\t5\tnm0000004\tself\t\\N\t\\N\n", "tt0000001\t5\tnm0000001\tself\t\\N\t\\N\n"
+    one = movies_of(write_dumps(tmp_path / "a", title_principals=PRINCIPALS + first + second))
+    other = movies_of(write_dumps(tmp_path / "b", title_principals=PRINCIPALS + second + first))
+    assert one.equals(other)
+    assert [credit["nconst"] for credit in one["credits"][0]][4:7] == ["nm0000004", "nm0000001", "nm0000004"]
+
+
+@pytest.mark.parametrize("odd", ["nm1", "nm123456789", "xx0000001", "person"])
+def test_people_whose_ids_have_another_form_are_people_all_the_same(tmp_path, odd):
+    folder = write_dumps(
+        tmp_path,
+        title_principals=PRINCIPALS.replace("nm0000001", odd),
+        name_basics=NAMES.replace("nm0000001", odd),
+    )
+    catalogue = build_movies(paths_of(folder))
+    assert catalogue.movies["credits"][0][0] == {"nconst": odd, "category": "actress", "name": "Zoë Ångström"}
+    assert len(catalogue.unknown_people) == 1
+
+
+def test_without_movies_there_is_an_empty_table(tmp_path):
+    full = write_dumps(tmp_path / "full")
+    titles = TITLES.replace("\tmovie\t", "\tshort\t").replace("\ttvMovie\t", "\tshort\t")
+    catalogue = build_movies(paths_of(write_dumps(tmp_path / "none", title_basics=titles)))
+    assert catalogue.movies.is_empty()
+    assert catalogue.movies.schema == movies_of(full).schema
+    assert catalogue.categories.is_empty()
 
 
 def test_columns_in_another_order_change_nothing(tmp_path):
@@ -252,6 +290,22 @@ def test_a_document_is_stored_once_however_often_it_comes(tmp_path):
     stored = pl.concat([pl.read_parquet(path) for path in pool.shards()])
     assert len(stored) == len(movies) == stored["document_hash"].n_unique()
     assert read_documents(second, pool)["document"][0] == WRITTEN_EXAMPLE
+
+
+def test_documents_are_the_same_one_by_one_and_in_parts(tmp_path, monkeypatch):
+    movies = movies_of(write_dumps(tmp_path))
+    movies = pl.concat([movies, movies.with_columns(pl.col("tconst") + "0")])
+    alone = [document(movie) for movie in movies.iter_rows(named=True)]
+    assert documents_of(movies).to_list() == alone
+    monkeypatch.setattr("imdb_pipeline.catalogue.documents._ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("imdb_pipeline.catalogue.documents._ROWS_A_SHARD", 3)
+    assert documents_of(movies).to_list() == alone
+    pool = Pool(tmp_path / "pool")
+    documents, (outcome,) = build_documents(movies, pool)
+    assert outcome.passed
+    assert read_documents(documents, pool)["document"].to_list() == alone
+    stored = pl.concat([pl.read_parquet(path) for path in pool.shards()])
+    assert len(stored) == stored["document_hash"].n_unique() == 4
 
 
 def test_a_lost_document_is_noticed(tmp_path):

@@ -247,7 +247,8 @@ def _with_credits(titles: pl.DataFrame, credits: pl.DataFrame, people: pl.DataFr
     """Return titles with their credits in place of the number ``movie``; some at a time, because lists are copied."""
     import polars as pl
 
-    parts = []
+    credit = pl.Struct({"nconst": pl.String, "category": pl.String, "name": pl.String})
+    parts = [titles.clear().drop("movie").with_columns(credits=pl.Series([], dtype=pl.List(credit)))]
     for rows in titles.iter_slices(_TITLES_AT_ONCE):
         first, last = (
             credits["movie"].search_sorted(rows["movie"][0]),

@@ -55,7 +55,7 @@ def movies(work: Work) -> Made:
     frame = catalogue.movies
     frame.write_parquet(work.folder / "movies.parquet", compression="zstd")
     credits = pl.col("credits").list.len()
-    best_known = frame.sort("num_votes", descending=True, nulls_last=True).head(PREVIEW_ROWS)
+    best_known = frame[frame["num_votes"].arg_sort(descending=True, nulls_last=True).head(PREVIEW_ROWS)]
     return Made(
         rows=len(frame),
         outcomes=run_gates(MOVIE_GATES, facts, work.settings.gates),
