@@ -52,11 +52,12 @@ def test_a_full_disk_names_the_file(path):
 
 
 CHILD = """
-import resource, sys
+import resource, signal, sys
 from pathlib import Path
 from imdb_pipeline.dumps.download import get
 from imdb_pipeline.dumps.transport import Limits
 url, path, file_limit = sys.argv[1:]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits that it is ignored
 if file_limit != "-":
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(file_limit), int(file_limit)))
 get(url, Path(path), limits=Limits(read_seconds=60, backoff_seconds=0.01))

@@ -179,6 +179,16 @@ def test_too_few_movies_are_embedded_and_mapped_and_the_run_says_how_many_are_ne
     assert json.loads(listed.out) == []
 
 
+@pytest.fixture(scope="module")
+def fetched_home(tmp_path_factory):
+    """A home that holds the dumps of a day, and the folder ``dumps`` that they came from."""
+    home = tmp_path_factory.mktemp("fetched") / "home"
+    write_dumps(home / "dumps")
+    (home / "settings.toml").write_text('source = "dumps"\n')
+    assert run_command("fetch", "--home", home, "--day", DAY).status == 0
+    return home
+
+
 def break_file(folder: Path, fault: str) -> None:
     ratings, basics = folder / "title.ratings.tsv.gz", folder / "title.basics.tsv.gz"
     match fault:
@@ -224,12 +234,12 @@ def break_file(folder: Path, fault: str) -> None:
         ("rating of 11.5", "title.ratings.tsv.gz: row tt0000001, column averageRating: 11.5"),
     ],
 )
-def test_a_bad_source_costs_one_line_and_touches_nothing_published(tmp_path, fault, says):
-    home, source = tmp_path / "home", write_dumps(tmp_path / "source")
-    assert run_command("fetch", "--home", home, "--source", source, "--day", DAY).status == 0
+def test_a_bad_source_costs_one_line_and_touches_nothing_published(fetched_home, tmp_path, fault, says):
+    home = shutil.copytree(fetched_home, tmp_path / "home")
+    source = home / "dumps"
     before = state(home)
     break_file(source, fault)
-    result = run_command("run", "--home", home, "--source", source, "--day", DAY)
+    result = run_command("run", "--home", home, "--day", DAY)
     assert result.status == 1
     assert f"{source}/{says}" in result.err
     assert len(result.err.strip().splitlines()) == 1
@@ -291,6 +301,7 @@ def test_a_second_publication_on_the_day_of_training_is_released_with_the_held_c
     assert "nothing new" in run_command("refresh", "--home", home).out
 
 
+@pytest.mark.extra
 def test_ratings_that_are_all_equal_leave_no_champion_and_no_traceback(tmp_path):
     from imdb_pipeline.dumps.sample import write_sample
 
@@ -308,17 +319,19 @@ def test_ratings_that_are_all_equal_leave_no_champion_and_no_traceback(tmp_path)
 
 
 def test_a_killed_run_is_closed_and_the_next_one_converges(tmp_path):
+    import signal
     import subprocess
     import sys
 
     home = tmp_path / "home"
     home.mkdir()
-    (home / "settings.toml").write_text("[sample]\nmovies = 330\n")
+    (home / "settings.toml").write_text("[sample]\nmovies = 60\n")
     command = [sys.executable, "-u", "-m", "imdb_pipeline.cli", "run", "--home", str(home), "--day", DAY]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
     for line in process.stdout:
         if "embedding" in line:
+            process.send_signal(signal.SIGSTOP)
             break
     busy = run_command("run", "--home", home, "--day", DAY)
     assert busy.status == 1

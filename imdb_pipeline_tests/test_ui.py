@@ -116,7 +116,7 @@ def opened(home: Path) -> Iterator[Ui]:
     finally:
         process.terminate()
         try:
-            process.wait(timeout=20)
+            process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, 9)
             process.wait()
