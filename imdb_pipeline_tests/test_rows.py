@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from imdb_pipeline.dumps import rows
+from imdb_pipeline.dumps import lines, rows
 from imdb_pipeline.dumps.rows import SHOWN_REJECTED, Rejected, read_batches
 from imdb_pipeline.dumps.tables import PRINCIPALS, RATINGS
 
@@ -18,7 +18,7 @@ COLUMNS = ("tconst", "ordering", "nconst", "category")
 @pytest.fixture(params=[1 << 20, 150], ids=["whole", "in pieces"])
 def line_limit(request, monkeypatch):
     """The longest line in bytes; buffers and batches are made as small, so that their edges fall everywhere."""
-    monkeypatch.setattr(rows, "MAX_LINE_BYTES", request.param)
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", request.param)
     monkeypatch.setattr(rows, "_BATCH_BYTES", request.param)
     monkeypatch.setattr("imdb_pipeline.dumps.inflate.PIECE_BYTES", min(request.param, 7))
     return request.param
@@ -112,7 +112,7 @@ def test_no_row_gives_an_empty_typed_frame(tmp_path):
 @pytest.mark.parametrize("ids", [None, ["tt0000001", "tt0000003"]], ids=["all", "by id"])
 @pytest.mark.parametrize("longer_by", [0, 1, 1000])
 def test_a_line_that_is_too_long_is_rejected_wherever_it_stands(tmp_path, monkeypatch, longer_by, ids):
-    monkeypatch.setattr(rows, "MAX_LINE_BYTES", 3000)
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 3000)
     for before in range(0, 60, 7):
         filler = "".join(credit("tt0000001") for _ in range(before))
         long = "tt0000003\t1\tnm0000001\tactor\t\\N\t".ljust(3000 + longer_by, "x") + "\n"

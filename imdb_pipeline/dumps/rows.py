@@ -1,10 +1,10 @@
-"""The rows of a dump in bounded memory: cut into lines, selected by id before anything is parsed, checked, typed.
+"""The rows of a dump in bounded memory: the wanted lines of ``lines``, checked, parsed and typed.
 
 Which columns a dump has and of what types is in ``tables``; which rows are wanted is the caller's business.
 
 The rule for bad rows, the same for all four files. A row is rejected (left out, counted, located) if it
 
-- is longer than ``MAX_LINE_BYTES``, has too few or too many cells, is not UTF-8 or holds a NUL byte, or if its last
+- is longer than 1 MiB, has too few or too many cells, is not UTF-8 or holds a NUL byte, or if its last
   cell is empty, which IMDb never writes: the row was cut short;
 - has no value in a column that must have one, or has a cell that is no value of its column's type.
 
@@ -18,13 +18,13 @@ its form and the columns that ``Batch.peek`` reads, where a batch is asked for s
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from imdb_pipeline.dumps.inflate import inflate
+from imdb_pipeline.dumps.lines import MAX_LINE_BYTES, Selection, cut, positions, read_lines
 from imdb_pipeline.dumps.tables import NULL, read_header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     import numpy as np
@@ -32,16 +32,12 @@ if TYPE_CHECKING:
 
     from imdb_pipeline.dumps.tables import Dump
 
-MAX_LINE_BYTES = 1 << 20
 SHOWN_REJECTED = 250
 """Of the rejected rows of a file, so many are kept to be shown; all are counted."""
 SHOWN_CHARACTERS = 200
 """Of the text of a rejected row."""
 
 _BATCH_BYTES = 4 << 20  # of lines parsed at once
-_SHORTEST = 10  # bytes of an id of two letters and seven digits, and its tab
-_TOO_LONG = f"longer than {MAX_LINE_BYTES:,} bytes"
-_SLACK = 16  # bytes after the lines of a buffer, so that any line can be read to where its id may end
 
 
 @dataclass
@@ -95,15 +91,19 @@ def read_batches(path: Path, dump: Dump, rejected: Rejected, *, ids: pl.Series |
     import numpy as np
 
     header = read_header(path, dump)
-    select = None if ids is None else _Selection(ids, header.index(dump.columns[0]))
+    select = None if ids is None else Selection(ids, header.index(dump.columns[0]))
+
+    def reject_too_long(number: int, text: bytes) -> None:
+        rejected.add(dump.file, number, f"longer than {MAX_LINE_BYTES:,} bytes", text)
+
     texts: list[bytes] = []
     numbers: list[np.ndarray] = []
     size, some = 0, False
-    for lines in _lines(path, dump, rejected):
+    for lines in read_lines(path, reject_too_long):
         chosen = np.arange(len(lines.ends)) if select is None else select(lines)
-        too_long = np.flatnonzero(lines.ends - lines.starts > MAX_LINE_BYTES)
+        too_long = lines.too_long()
         for line in too_long.tolist():
-            rejected.add(dump.file, lines.first + line, _TOO_LONG, lines.line(line))
+            reject_too_long(lines.first + line, lines.line(line))
         header_line = [0] if lines.first == 1 else []
         if len(too_long) or header_line:
             chosen = np.setdiff1d(chosen, np.append(too_long, header_line), assume_unique=True)
@@ -168,7 +168,7 @@ class Batch:
 
         if where is not None:
             chosen = np.flatnonzero(where)
-            text = b"".join(_cut(self.text, 0).pieces(chosen))
+            text = b"".join(cut(self.text, 0).pieces(chosen))
             return Batch(text, self.numbers[chosen], self._header, self._dump, self._rejected).rows(*columns)
         types, required = self._dump.types, self._dump.required
         casts = {name: _cast(name, dtype) for name, dtype in types.items()}
@@ -233,7 +233,7 @@ def _is_well_formed(text: bytes, rows: int, columns: int) -> bool:
         pl.Series([text]).cast(pl.String)  # an order of magnitude faster than text.decode()
     except pl.exceptions.ComputeError:
         return False
-    tabs, ends = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\t")), _positions(text, b"\n")
+    tabs, ends = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\t")), positions(text, b"\n")
     if len(tabs) != rows * (columns - 1):
         return False
     first, last = tabs[:: columns - 1], tabs[columns - 2 :: columns - 1]
@@ -255,179 +255,3 @@ def _fault(line: bytes, header: list[str]) -> str | None:
         except UnicodeDecodeError:
             return f"column {name}: not UTF-8"
     return None if cells[-1] else f"column {header[-1]}: empty, the row was cut short"
-
-
-class _Lines(NamedTuple):
-    """Whole lines of a file.
-
-    Attributes
-    ----------
-    starts, ends
-        Int64: where in the buffer a line begins, and where its newline is.
-    first
-        The number of the first line.
-    """
-
-    buffer: bytes
-    starts: np.ndarray
-    ends: np.ndarray
-    first: int
-
-    def line(self, index: int) -> bytes:
-        return self.buffer[self.starts[index] : self.ends[index]]
-
-    def pieces(self, chosen: np.ndarray) -> list[bytes]:
-        """Return lines, given by their indices in order, with their newlines; neighbours in one piece."""
-        import numpy as np
-
-        breaks = np.flatnonzero(np.diff(chosen) != 1)
-        starts = self.starts[chosen[np.append(0, breaks + 1)]] if len(chosen) else chosen
-        ends = self.ends[chosen[np.append(breaks, -1)]] + 1 if len(chosen) else chosen
-        return [self.buffer[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
-
-
-def _lines(path: Path, dump: Dump, rejected: Rejected) -> Iterator[_Lines]:
-    """Yield all lines, the header too, one or two megabytes at a time; those that do not fit in are rejected."""
-    pieces: list[bytes] = []
-    size, first, too_long = 0, 1, False
-    for piece in _ending_in_newline(inflate(path, shown=str(path))):
-        if too_long:
-            _, newline, piece = piece.partition(b"\n")
-            too_long = not newline
-            first += len(newline)
-        pieces.append(piece)
-        size += len(piece)
-        if size <= MAX_LINE_BYTES:
-            continue
-        lines = _cut(b"".join([*pieces, bytes(_SLACK)]), first)
-        if len(lines.ends):
-            yield lines
-            stop = int(lines.ends[-1]) + 1
-            pieces, size, first = [lines.buffer[stop:size]], size - stop, first + len(lines.ends)
-        else:
-            rejected.add(dump.file, first, _TOO_LONG, lines.buffer)
-            pieces, size, too_long = [], 0, True
-    if size:
-        yield _cut(b"".join([*pieces, bytes(_SLACK)]), first)
-
-
-def _ending_in_newline(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    last = b"\n"
-    for piece in pieces:
-        last = piece[-1:]
-        yield piece
-    if last != b"\n":
-        yield b"\n"
-
-
-def _cut(buffer: bytes, first: int) -> _Lines:
-    """Return the lines in a buffer, up to its last newline."""
-    import numpy as np
-
-    ends = _positions(buffer, b"\n")
-    starts = np.empty_like(ends)
-    starts[:1], starts[1:] = 0, ends[:-1] + 1
-    return _Lines(buffer, starts, ends, first)
-
-
-def _positions(text: bytes, byte: bytes) -> np.ndarray:
-    """Return where a byte stands, int64. ``flatnonzero`` over eight bytes at once, then which of the eight."""
-    import numpy as np
-
-    found = np.frombuffer(text, np.uint8) == byte[0]
-    whole = len(found) // 8 * 8
-    words = found[:whole].view("<u8")
-    at = np.flatnonzero(words != 0)
-    values = words[at]
-    if (values & (values - np.uint64(1))).any():  # two in eight
-        return np.flatnonzero(found)
-    positions = at * 8 + np.log2(values.astype(np.float64)).astype(np.int64) // 8
-    return np.concatenate([positions, np.flatnonzero(found[whole:]) + whole])
-
-
-class _Selection:
-    """Which lines bear a wanted id, mostly without looking for where the id ends.
-
-    The eight bytes after an id's two letters decide: seven digits and a tab, or eight digits. Lines in which they are
-    something else, or that the bytes around them contradict, are looked at one by one.
-    """
-
-    def __init__(self, ids: pl.Series, column: int) -> None:
-        import numpy as np
-        import polars as pl
-
-        self._ids, self._column = ids.cast(pl.Binary), column
-        letters = (self._ids.bin.head(2)[0] if len(ids) else b"").ljust(2, b"\0")
-        self._letters = letters
-        frame = pl.DataFrame({"id": (ids + "\t").cast(pl.Binary)})
-        size = pl.col("id").bin.size()
-        frame = frame.filter(size >= _SHORTEST).select(
-            key=pl.col("id").bin.slice(2, 8).bin.reinterpret(dtype=pl.UInt64, endianness="big"),
-            usual=pl.col("id").bin.starts_with(letters) & (size <= _SHORTEST + 1),
-        )
-        # With one key that no line has, so that there is always a nearest one.
-        self._keys = np.sort(np.append(frame.filter("usual")["key"].to_numpy(), np.uint64(0)))
-        self._others = np.sort(frame.filter(~pl.col("usual"))["key"].to_numpy())
-
-    def __call__(self, lines: _Lines) -> np.ndarray:
-        """Return the indices of lines, in order."""
-        import numpy as np
-
-        if self._column:
-            return self._one_by_one(lines, np.arange(len(lines.ends)))
-        array = np.frombuffer(lines.buffer, np.uint8)
-        windows = np.lib.stride_tricks.as_strided(np.frombuffer(lines.buffer, "V8", 1), (len(array) - 7,), (1,))
-        keys = windows[lines.starts + 2].view("<u8")
-        # Neighbours often share their id: decide once for all of them.
-        heads = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
-        runs = np.diff(heads, append=len(keys))
-        keys = keys[heads]
-        tab_last, plain = _digits(keys)
-        keys = keys.byteswap()
-        plain &= ~np.isin(keys, self._others)
-        wanted = plain & (self._keys[np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)] == keys)
-        chosen, tabs = _members(heads[wanted], runs[wanted]), np.repeat(10 - tab_last[wanted], runs[wanted])
-        starts = lines.starts[chosen]
-        sure = (array[starts] == self._letters[0]) & (array[starts + 1] == self._letters[1])
-        sure &= (array[starts + tabs] == ord("\t")) & (lines.ends[chosen] - starts >= _SHORTEST)
-        unclear = (
-            chosen[~sure],
-            _members(heads[~plain], runs[~plain]),
-            np.flatnonzero(lines.ends - lines.starts < _SHORTEST),
-        )
-        if sum(map(len, unclear)):
-            return np.union1d(chosen[sure], self._one_by_one(lines, np.unique(np.concatenate(unclear))))
-        return chosen
-
-    def _one_by_one(self, lines: _Lines, which: np.ndarray) -> np.ndarray:
-        """Return those of ``which`` whose id is wanted, or that have no cell or nothing for one."""
-        import numpy as np
-        import polars as pl
-
-        cells = [lines.line(line).split(b"\t", self._column + 1) for line in which.tolist()]
-        without = [len(row) < max(2, self._column + 1) or not row[self._column] for row in cells]
-        ids = pl.Series(
-            [b"" if lacks else row[self._column].rstrip(b"\r") for row, lacks in zip(cells, without, strict=True)],
-            dtype=pl.Binary,
-        )
-        return which[np.array(without, dtype=bool) | ids.is_in(self._ids.implode()).to_numpy()]
-
-
-def _members(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return the integers of runs: ``counts`` of them from each of ``starts``."""
-    import numpy as np
-
-    before = np.cumsum(counts) - counts
-    return np.repeat(starts - before, counts) + np.arange(counts.sum())
-
-
-def _digits(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return of eight bytes each: whether the last is a tab, and whether the others, or all, are digits."""
-    import numpy as np
-
-    tab_last = keys >> np.uint64(56) == ord("\t")
-    zero = np.uint64(ord("0") << 56)
-    digits = np.where(tab_last, keys & np.uint64((1 << 56) - 1) | zero, keys)
-    # A byte outside 0 to 9 sets its top bit in the one or in the other.
-    over = (digits - np.uint64(0x3030303030303030)) | (digits + np.uint64(0x4646464646464646))
-    return tab_last, over & np.uint64(0x8080808080808080) == 0
