@@ -11,6 +11,7 @@ import re
 import shutil
 import uuid
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from imdb_pipeline.errors import PipelineError
@@ -37,6 +38,17 @@ def sha256(path: Path) -> str:
     """Return the hex sha256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remembered_sha256(path: Path) -> str:
+    """Return the hex sha256 of a large file; it is read once a process, as long as its size and time stay."""
+    status = path.stat()
+    return _remembered_sha256(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _remembered_sha256(path: Path, size: int, mtime_ns: int) -> str:
+    return sha256(path)
 
 
 def sync(path: Path) -> None:

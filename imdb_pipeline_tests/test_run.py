@@ -281,6 +281,7 @@ def test_a_row_that_cannot_be_read_is_left_out_and_told_of_by_the_check(tmp_path
     assert "sample rows" in checks["rejected_rows"].metadata
 
 
+@pytest.mark.extra
 def test_a_second_publication_on_the_day_of_training_is_released_with_the_held_champion(tmp_path):
     from imdb_pipeline.dumps.sample import write_sample
 

@@ -11,7 +11,6 @@ import os
 import shutil
 import uuid
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -19,6 +18,7 @@ from urllib.parse import urlsplit
 from imdb_pipeline.dumps import download
 from imdb_pipeline.dumps.tables import DUMPS, Dump
 from imdb_pipeline.dumps.transport import without_userinfo
+from imdb_pipeline.durable import remembered_sha256
 from imdb_pipeline.errors import InputError
 from imdb_pipeline.store import sha256
 
@@ -175,15 +175,7 @@ def _fingerprint(settings: Settings, dump: Dump) -> dict[str, Any]:
         from imdb_pipeline.dumps.sample import SAMPLE_VERSION
 
         return {"sample": SAMPLE_VERSION, "movies": settings.sample.movies, "seed": settings.sample.seed}
-    path = _in_folder(settings, dump)
-    stat = path.stat()
-    return {"sha256": _hash_of(path, stat.st_size, stat.st_mtime_ns)}
-
-
-@lru_cache(maxsize=32)
-def _hash_of(path: Path, size: int, mtime_ns: int) -> str:
-    """Hash a file once a process, as long as it looks the same."""
-    return sha256(path)
+    return {"sha256": remembered_sha256(_in_folder(settings, dump))}
 
 
 def _in_folder(settings: Settings, dump: Dump) -> Path:

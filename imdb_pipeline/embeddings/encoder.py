@@ -246,11 +246,11 @@ def _read_json(path: Path) -> dict:
 
 def _folder_revision(folder: Path) -> str:
     """Return a hash of the files that decide what the model computes."""
-    from imdb_pipeline.store import sha256
+    from imdb_pipeline.durable import remembered_sha256
 
     digest = hashlib.sha256()
     for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.json"), *folder.glob("*_Pooling/config.json")]):
-        digest.update(f"{path.relative_to(folder)} {sha256(path)}\n".encode())
+        digest.update(f"{path.relative_to(folder)} {remembered_sha256(path)}\n".encode())
     return digest.hexdigest()
 
 
