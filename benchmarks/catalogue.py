@@ -117,7 +117,7 @@ def _joined(
 
 def duckdb_sql(source: Path, folder: Path) -> Path:
     """The same in SQL; DuckDB writes the file itself."""
-    import duckdb
+    import duckdb  # pyright: ignore[reportMissingImports]
 
     def table(name: str) -> str:
         return (

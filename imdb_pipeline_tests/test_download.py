@@ -346,6 +346,13 @@ def test_a_refusal_leaves_the_file_that_is_there(path):
     assert path.read_bytes() == b"good"
 
 
+@pytest.mark.parametrize("label", ["gzip", "x-gzip"])
+def test_a_file_labelled_with_the_encoding_that_it_has_as_a_file_is_taken_as_it_is(path, label):
+    with serve({NAME: V1}, {NAME: [changed(content_encoding=label)]}) as (url, _):
+        get(url + NAME, path, limits=LIMITS)
+    assert_whole(path, BODY)
+
+
 def test_a_file_in_chunks_has_an_end(path):
     with serve({NAME: V1}, {NAME: [chunked()]}) as (url, _):
         done = get(url + NAME, path, limits=LIMITS)
@@ -357,7 +364,8 @@ def test_a_file_in_chunks_has_an_end(path):
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        (compressed, "sent with Content-Encoding 'gzip' unasked"),
+        (compressed, "sent compressed a second time"),
+        (changed(content_encoding="br"), "sent with Content-Encoding 'br' unasked"),
         (changed(content_length=None), "sent without a length"),
     ],
 )

@@ -92,6 +92,14 @@ def test_the_groups_and_checks_are_these():
     assert {name: set(stage.checks) for name, stage in STAGES.items() if stage.checks} == CHECKS
 
 
+def test_every_gate_schedule_and_sensor_is_documented():
+    page = (PACKAGE.parent / "docs" / "unattended.md").read_text()
+    gates = {gate for asset in (*GROUPS["dumps"], "movies") for gate in CHECKS[asset]}
+    automations = {each.name for each in (*(defs.schedules or ()), *(defs.sensors or ()))}
+    assert len(automations) == 7
+    assert [name for name in sorted(gates | automations) if f"`{name}`" not in page] == []
+
+
 @pytest.mark.parametrize("asset", list(LINEAGE))
 def test_every_asset_says_what_it_is(asset):
     spec = specs()[asset]

@@ -282,8 +282,13 @@ class _Download:
 
     def check_encoding(self, answer: Answer) -> None:
         encoding = answer.headers.get("content-encoding", "identity")
-        if encoding.lower() != "identity":
+        # Some servers label a .gz file, sent as it is, with the encoding that it has as a file.
+        allowed = {"identity", "gzip", "x-gzip"} if self.is_packed() else {"identity"}
+        if encoding.lower() not in allowed:
             raise InputError(f"{self.shown}: sent with Content-Encoding {encoding!r} unasked; use another server")
+
+    def is_packed(self) -> bool:
+        return urlsplit(self.url).path.endswith(".gz")
 
     def check_size(self, size: int) -> None:
         if size > self.limits.maximum_bytes:
@@ -296,8 +301,9 @@ class _Download:
         """Refuse what does not begin like the file, and keep it for a look in ``PATH.refused``."""
         kind, text = answer.headers.get("content-type", "").lower(), first.lstrip(b"\xef\xbb\xbf \t\r\n")
         page = kind.startswith(("text/html", "application/xhtml")) or text.startswith(b"<")
-        packed = urlsplit(self.url).path.endswith(".gz")
-        if not page and (first.startswith(_GZIP) or not packed):
+        if not page and (first.startswith(_GZIP) or not self.is_packed()):
+            if "content-encoding" in answer.headers and _unpacked(first).startswith(_GZIP):
+                raise InputError(f"{self.shown}: sent compressed a second time, unasked; use another server")
             return
         body = first
         with suppress(Again):
@@ -309,6 +315,15 @@ class _Download:
         write_atomically(refused, body[:_REFUSED_BYTES])
         what = "looks like a web page" if page else "does not begin like a gzip file" if body else "is empty"
         raise InputError(f"{self.shown}: what came {what}; it is kept in {refused}: look there, and check the address")
+
+
+def _unpacked(first: bytes) -> bytes:
+    """Return what the first bytes of a gzip file unpack to, as far as they do."""
+    import zlib
+
+    with suppress(zlib.error):
+        return zlib.decompressobj(wbits=31).decompress(first)
+    return b""
 
 
 def _remote_file(shown: str, answer: Answer) -> RemoteFile:
