@@ -3,7 +3,8 @@
     from imdb_pipeline.api import load_movies, similar
     load_movies("data").head()
 
-Every function takes the home (default: ``IMDB_PIPELINE_HOME``, else ``./data``) and reads what ``CURRENT`` names.
+Every function takes the home (default: ``IMDB_PIPELINE_HOME``, else ``./data``) and reads what ``CURRENT`` names; those
+that load a table take a day (YYYY-MM-DD) as well, and then read what that day holds.
 """
 
 from __future__ import annotations
@@ -20,54 +21,56 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from imdb_pipeline.store import Revision
+
 CLOSE_TITLES = 3
 
 
-def load_movies(home: str | Path | None = None) -> pl.DataFrame:
+def load_movies(home: str | Path | None = None, *, day: str | None = None) -> pl.DataFrame:
     """Return ``movies``: one row per movie, sorted by tconst; columns as in ``catalogue.movies.build_movies``.
 
     Raises
     ------
     NotPublishedError
-        The home holds no release (so do all functions here).
+        The home holds no release (so do all functions here), or not that day, or its files expired.
     """
     import polars as pl
 
-    return pl.read_parquet(_store(home).released("movies").file("movies.parquet"))
+    return pl.read_parquet(_revision(_store(home), "movies", day).file("movies.parquet"))
 
 
-def load_documents(home: str | Path | None = None) -> pl.DataFrame:
+def load_documents(home: str | Path | None = None, *, day: str | None = None) -> pl.DataFrame:
     """Return tconst, document_hash, document: the JSON text of every movie that has one."""
     import polars as pl
 
     from imdb_pipeline.catalogue.documents import read_documents
 
     store = _store(home)
-    documents = pl.read_parquet(store.released("movie_documents").file("documents.parquet"))
+    documents = pl.read_parquet(_revision(store, "movie_documents", day).file("documents.parquet"))
     return read_documents(documents, store.pool("documents"))
 
 
-def load_embeddings(home: str | Path | None = None) -> pl.DataFrame:
+def load_embeddings(home: str | Path | None = None, *, day: str | None = None) -> pl.DataFrame:
     """Return tconst and embedding (Array(Float32, dimension)): unit vectors, so that a dot product is the cosine."""
     from imdb_pipeline.embeddings.cache import load_embeddings as load
 
     store = _store(home)
-    documents, vectors = load(store.released("movie_embeddings"), store)
+    documents, vectors = load(_revision(store, "movie_embeddings", day), store)
     return documents.select("tconst").with_columns(embedding=vectors)  # pyright: ignore[reportArgumentType]
 
 
-def load_map(home: str | Path | None = None) -> pl.DataFrame:
+def load_map(home: str | Path | None = None, *, day: str | None = None) -> pl.DataFrame:
     """Return tconst, x, y (Float32): the movies on the map."""
     import polars as pl
 
-    return pl.read_parquet(_store(home).released("movie_map").file("map.parquet"))
+    return pl.read_parquet(_revision(_store(home), "movie_map", day).file("map.parquet"))
 
 
-def load_predictions(home: str | Path | None = None) -> pl.DataFrame:
+def load_predictions(home: str | Path | None = None, *, day: str | None = None) -> pl.DataFrame:
     """Return tconst, prediction, low, high, split, average_rating, num_votes; no row where there is no champion."""
     import polars as pl
 
-    return pl.read_parquet(_store(home).released("rating_predictions").file("predictions.parquet"))
+    return pl.read_parquet(_revision(_store(home), "rating_predictions", day).file("predictions.parquet"))
 
 
 def leaderboard(home: str | Path | None = None) -> list[dict[str, Any]]:
@@ -125,6 +128,10 @@ def similar(movie: str, *, k: int = 10, home: str | Path | None = None) -> list[
         rows, cosines = _all_neighbours(store, row)
     found = embedded[rows[:k]].drop("original_title").with_columns(cosine=pl.Series(cosines[:k], dtype=pl.Float64))
     return found.to_dicts()
+
+
+def _revision(store: Store, asset: str, day: str | None) -> Revision:
+    return store.released(asset) if day is None else store.get(asset, day)
 
 
 def _store(home: str | Path | None) -> Store:

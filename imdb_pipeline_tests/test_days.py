@@ -1,4 +1,4 @@
-"""Simulated days in a row, good and bad: the short form of ``benchmarks/days.py``, which judges what is held at the end."""
+"""Simulated days in a row, good and bad: the short form of ``benchmarks/days.py``, which judges what is held."""
 
 import json
 import subprocess

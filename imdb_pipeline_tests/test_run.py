@@ -102,6 +102,25 @@ def test_another_day_with_the_same_files_recomputes_nothing(home):
     assert store.current()["day"] == "2026-03-05"  # pyright: ignore[reportOptionalSubscript]
 
 
+def test_a_day_whose_dumps_expired_opens_from_its_documents_and_says_so_where_it_cannot(home):
+    store = Store(home / "store")
+    assert run_command("run", "--home", home, "--day", "2026-03-05").status == 0
+    for asset in store.assets():
+        if asset.endswith("_dump"):
+            store.expire(store.get(asset, DAY))
+    documents = api.load_documents(home, day=DAY)
+    assert len(documents) == len(api.load_map(home, day=DAY)) > MOVIES
+    assert "nothing to do" in run_command("run", "--home", home, "--day", DAY).out
+    before = store.get("movie_map", DAY)
+    assert materialize(home, "movie_embeddings", "movie_neighbours", "movie_map").success
+    assert store.get("movie_map", DAY).data_hash == before.data_hash
+    for asset in ("movies", "title_basics_dump"):
+        failure = materialize(home, asset).failure_data_for_node(asset)
+        assert failure is not None
+        assert f"the files of title_basics_dump of {DAY} expired" in str(failure.error)
+    assert "days that can be had: 2026-03-05" in str(failure.error)  # pyright: ignore[reportPossiblyUnboundVariable]
+
+
 def test_a_backfill_of_an_older_day_does_not_move_current_back(home):
     result = run_command("run", "--home", home, "--day", "2026-03-01")
     assert result.status == 0, result.err
