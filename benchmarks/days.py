@@ -178,8 +178,8 @@ class Simulation:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder / "served")))
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.home.mkdir()
-        url = f"http://127.0.0.1:{self.server.server_port}/"
-        (self.home / "settings.toml").write_text(f'source = "{url}"\n')
+        self.url = f"http://127.0.0.1:{self.server.server_port}/"
+        (self.home / "settings.toml").write_text(f'source = "{self.url}"\n')
         self.good: set[str] = set()
         self.rows: list[dict] = []
 
@@ -245,8 +245,9 @@ class Simulation:
         if good and status == 0:
             changes = store.get("catalogue_changes", str(day))
             changed = changes.manifest["rows"]
-            embedded = store.get("movie_embeddings", str(day)).manifest["info"]["embedded"]
-        said = said.removeprefix("imdb-pipeline: ").replace(str(self.home), "HOME")
+            info = store.get("movie_embeddings", str(day)).manifest["info"]
+            embedded = 0 if "adopted_from" in info else info["embedded"]
+        said = said.removeprefix("imdb-pipeline: ").replace(str(self.home), "HOME").replace(self.url, "")
         self.rows.append(
             {
                 "name": f"{day} {event}",
