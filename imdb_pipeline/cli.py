@@ -32,6 +32,7 @@ app = typer.Typer(
 _NOT_OURS = {
     errno.EACCES,
     errno.EDQUOT,
+    errno.EFBIG,
     errno.EEXIST,
     errno.EISDIR,
     errno.ENOSPC,
@@ -90,7 +91,7 @@ def run(
     prepared = _prepare(folder, settings, day=day, force=force)
     _override(prepared, override, because)
     _execute(prepared, force=force)
-    _show_results(folder)
+    _show_results(folder, prepared.request.day)
 
 
 @app.command()
@@ -312,13 +313,14 @@ def _ask_licence(folder: Path, settings: Settings) -> None:
 def _prepare(
     folder: Path, settings: Settings, *, day: str | None, assets: list[str] | None = None, force: bool = False
 ) -> Prepared:
+    from imdb_pipeline.dumps.transport import without_userinfo
     from imdb_pipeline.orchestration.runs import prepare
     from imdb_pipeline.settings import record
 
     prepared = prepare(folder, settings, day=day, assets=assets, force=force)
     record(folder, settings)
     compute = prepared.request.compute
-    print(f"home {folder}, source {settings.source}, day {prepared.request.day}")
+    print(f"home {folder}, source {without_userinfo(settings.source)}, day {prepared.request.day}")
     print(f"encoder {settings.encoder} @ {settings.encoder_revision[:12]}, {compute.dtype} on {compute.device_name}")
     return prepared
 
@@ -341,6 +343,8 @@ def _execute(prepared: Prepared, *, force: bool = False) -> None:
     plan = prepared.plan
     if plan.held:
         print(f"skipped, held already ({len(plan.held)}): {', '.join(plan.held)}")
+    if plan.expired:
+        print(f"of these the files expired, by [retention] in settings.toml: {', '.join(plan.expired)}")
     if not plan.todo:
         print("nothing to do")
         return
@@ -378,10 +382,13 @@ class _Progress(logging.Handler):
         self._logger.propagate = True
 
 
-def _show_results(folder: Path) -> None:
+def _show_results(folder: Path, day: str) -> None:
     from imdb_pipeline import api
     from imdb_pipeline.store import Store
 
+    current = Store(folder / "store").current()
+    if current is not None and current["day"] != day:
+        print(f"the release stays at {current['day']}, which is newer than {day}; what follows is of it")
     rows = api.leaderboard(folder)
     if rows:
         _show_leaderboard(folder, rows)

@@ -51,6 +51,16 @@ def _remembered_sha256(path: Path, size: int, mtime_ns: int) -> str:
     return sha256(path)
 
 
+def link_or_copy(source: Path, path: Path) -> None:
+    """Give a file a second name, by copying it where the file system has no hard links."""
+    try:
+        os.link(source, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        shutil.copyfile(source, path)
+
+
 def sync(path: Path) -> None:
     """Have the bytes of a file, or the names in a folder, reach the disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -64,6 +74,8 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Replace a small file: a reader sees the old bytes or the new ones."""
     with temporary(path.parent, path.name) as staged:
         reached("file: made")
+        if path.is_file():
+            staged.chmod(path.stat().st_mode & 0o777)
         with staged.open("wb") as file:
             file.write(data)
             file.flush()

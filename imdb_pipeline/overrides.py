@@ -58,9 +58,15 @@ def overrides(home: Path, snapshot: str | None) -> dict[str, str]:
 
 def _read(home: Path) -> list[dict[str, Any]]:
     try:
-        return json.loads(_path(home).read_bytes())
+        held = json.loads(_path(home).read_bytes())
+        if all({"gate", "because", "snapshot"} <= each.keys() for each in held):
+            return held
+        reason = "an entry lacks gate, because or snapshot"
     except FileNotFoundError:
         return []
+    except (AttributeError, TypeError, ValueError) as error:
+        reason = str(error)
+    raise InputError(f"{_path(home)}: cannot be read ({reason}); correct it, or move it away")
 
 
 def _path(home: Path) -> Path:

@@ -110,7 +110,7 @@ class Published:
             The file is damaged.
         """
         try:
-            return _load(self.root / CURRENT)
+            return _load(self.root / CURRENT, "day", "assets")
         except FileNotFoundError:
             return None
         except ValueError as error:
@@ -180,8 +180,10 @@ class Published:
 
     def _read(self, folder: Path) -> Revision:
         try:
-            manifest = _load(folder / MANIFEST)
-            if manifest.get("revision") != folder.name:
+            manifest = _load(
+                folder / MANIFEST, "revision", "asset", "day", "key", "data_hash", "rows", "files", "inputs", "info"
+            )
+            if manifest["revision"] != folder.name:
                 raise ValueError("it is of another revision")
         except (FileNotFoundError, ValueError) as error:
             raise NotPublishedError(f"{folder}: the manifest cannot be read ({error}); materialize it again") from None
@@ -196,10 +198,12 @@ def revision_folders(day_folder: Path) -> list[Path]:
     return sorted(path for path in day_folder.iterdir() if _REVISION.fullmatch(path.name))
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Path, *keys: str) -> dict[str, Any]:
     content = json.loads(path.read_bytes())
     if not isinstance(content, dict):
         raise ValueError("it is not a JSON object")
+    if missing := [key for key in keys if key not in content]:
+        raise ValueError(f"it lacks {missing[0]}")
     return content
 
 

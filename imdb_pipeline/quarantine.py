@@ -6,13 +6,12 @@ The files are links; nothing here is published, and retention deletes it after s
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from imdb_pipeline.store import write_atomically
+from imdb_pipeline.durable import link_or_copy, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from imdb_pipeline.gates import Outcome
 
 REASON = "reason.json"
+_TOLD = {"day", "snapshot", "asset", "reason", "refused_at", "gates"}
 
 
 def set_aside(
@@ -35,44 +35,62 @@ def set_aside(
     files
         What the gates looked at; a file that is there already stays.
     """
+    judged = {asset: [asdict(outcome) for outcome in outcomes]}
+    reason = next(outcome.message for outcome in outcomes if outcome.refuses)
+    return _keep(home, day=day, snapshot=snapshot, asset=asset, reason=reason, files=files, judged=judged)
+
+
+def keep(home: Path, *, day: str, snapshot: str, asset: str, reason: str, files: Iterable[Path]) -> Path:
+    """Keep what came in place of a file, such as a web page, and return the folder; no gate has judged it."""
+    return _keep(home, day=day, snapshot=snapshot, asset=asset, reason=reason, files=files, judged={})
+
+
+def _keep(
+    home: Path,
+    *,
+    day: str,
+    snapshot: str,
+    asset: str,
+    reason: str,
+    files: Iterable[Path],
+    judged: dict[str, list[dict[str, Any]]],
+) -> Path:
     folder = home / "quarantine" / f"{day}-{snapshot}"
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:
         if file.is_file() and not (folder / file.name).exists():
-            try:
-                os.link(file, folder / file.name)
-            except OSError:  # a file system without hard links
-                shutil.copyfile(file, folder / file.name)
+            link_or_copy(file, folder / file.name)
     with _locked(home):
-        gates = _read(folder).get("gates", {})
-        gates[asset] = [asdict(outcome) for outcome in outcomes]
-        reason = next(outcome.message for outcome in outcomes if outcome.refuses)
         told = {
             "day": day,
             "snapshot": snapshot,
             "refused_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "asset": asset,
             "reason": reason,
-            "gates": gates,
+            "gates": _read(folder).get("gates", {}) | judged,
         }
         write_atomically(folder / REASON, json.dumps(told, indent=2, ensure_ascii=False).encode())
     return folder
 
 
 def refusals(home: Path) -> list[dict[str, Any]]:
-    """Return what is kept aside: folder, day, snapshot, asset, reason, refused_at; in the order of days."""
+    """Return what is kept aside, in the order of days.
+
+    Each has folder, day, snapshot, asset, reason, refused_at, and whether gates have judged it: else it was not even a
+    file of the kind, and another attempt may bring a better one.
+    """
     found = []
     for folder in sorted((home / "quarantine").glob("*-*")):
         told = _read(folder)
         if told:
             kept = {name: told[name] for name in ("day", "snapshot", "asset", "reason", "refused_at")}
-            found.append({"folder": str(folder), **kept})
+            found.append({"folder": str(folder), **kept, "judged": bool(told["gates"])})
     return found
 
 
 def refusal(home: Path, snapshot: str) -> dict[str, Any] | None:
-    """Return why a snapshot was refused, or None."""
-    return next((told for told in refusals(home) if told["snapshot"] == snapshot), None)
+    """Return why gates refused a snapshot, or None."""
+    return next((told for told in refusals(home) if told["snapshot"] == snapshot and told["judged"]), None)
 
 
 def take_back(home: Path, *, day: str, snapshot: str, asset: str) -> None:
@@ -97,10 +115,12 @@ def _refused(outcomes: list[dict[str, Any]]) -> bool:
 
 
 def _read(folder: Path) -> dict[str, Any]:
+    """Return what is written of a refused day; nothing where it is damaged or not whole."""
     try:
-        return json.loads((folder / REASON).read_bytes())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        told = json.loads((folder / REASON).read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return {}
+    return told if isinstance(told, dict) and told.keys() >= _TOLD else {}
 
 
 def _locked(home: Path) -> Any:

@@ -54,7 +54,7 @@ class GateSettings:
 
     max_row_loss: Annotated[float, Field(ge=0, le=1)] = 0.02
     """share of rows that may be missing against the last good day, for each day since"""
-    max_row_gain: Annotated[float, Field(ge=0)] = 0.05
+    max_row_gain: Annotated[float, Field(ge=0, le=10)] = 0.05
     """share of rows that may have come, for each day since"""
     row_slack: Annotated[int, Field(ge=0)] = 50
     """so many rows more, fewer or wrong are always allowed"""
@@ -145,7 +145,7 @@ def load_settings(home: Path) -> Settings:
     import tomllib
 
     path = settings_path(home)
-    if not path.is_file():
+    if not path.exists():
         return Settings()
     try:
         return TypeAdapter(Settings).validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
@@ -168,7 +168,7 @@ def normal_source(source: str) -> str:
     if source in ("sample", "imdb"):
         return source
     if source.startswith(("http://", "https://")):
-        return source if source.endswith("/") else source + "/"
+        return _checked_address(source if source.endswith("/") else source + "/")
     folder = Path(source).expanduser().resolve()
     if not folder.is_dir():
         raise InputError(
@@ -176,6 +176,20 @@ def normal_source(source: str) -> str:
             "or a folder with the four .tsv.gz files"
         )
     return str(folder)
+
+
+def _checked_address(address: str) -> str:
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(address)
+        if not parts.hostname or parts.query or parts.fragment:
+            raise ValueError
+    except ValueError:
+        raise InputError(
+            "source: not the address of a folder on a server; give http(s)://HOST/PATH/, to which file names are added"
+        ) from None
+    return address
 
 
 def _absolute_source(source: str, home: Path) -> str:
@@ -200,6 +214,7 @@ def settle(home: Path, *, source: str | None = None, encoder: str | None = None,
     InputError
         The home already belongs to another source or encoder, or one of them does not exist.
     """
+    from imdb_pipeline.dumps.transport import without_userinfo
     from imdb_pipeline.embeddings.encoder import choose_encoder
     from imdb_pipeline.store import Store
 
@@ -213,7 +228,7 @@ def settle(home: Path, *, source: str | None = None, encoder: str | None = None,
     wanted = settings.source if source is None else normal_source(source)
     if held and wanted != settings.source:
         raise InputError(
-            f"{home} holds the catalogue of {settings.source}, not of {wanted}: "
+            f"{home} holds the catalogue of {without_userinfo(settings.source)}, not of {without_userinfo(wanted)}: "
             "a home belongs to one source; give another folder with --home"
         )
     asked = settings.encoder if encoder in (None, "auto") else encoder

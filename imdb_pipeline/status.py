@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.dumps.tables import BASICS
+from imdb_pipeline.dumps.transport import without_userinfo
 from imdb_pipeline.durable import temporaries
 from imdb_pipeline.freshness import freshness
 from imdb_pipeline.locks import held_partitions, hold
@@ -40,7 +41,7 @@ def home_status(home: Path) -> dict[str, Any]:
     pools = [_pool(pool) for pool in store.pools()]
     return {
         "home": str(home),
-        "source": settings.source,
+        "source": without_userinfo(settings.source),
         "encoder": settings.encoder,
         "current": current["day"] if current else None,
         "good_days": good,

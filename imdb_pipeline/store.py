@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imdb_pipeline.durable import disk_errors, reached, sha256, sweep, sync, temporary, write_atomically
+from imdb_pipeline.durable import disk_errors, link_or_copy, reached, sha256, sweep, sync, temporary, write_atomically
 from imdb_pipeline.errors import NotPublishedError
 from imdb_pipeline.locks import hold, lock_partition, share, sweep_partitions
 from imdb_pipeline.pool import Pool
@@ -139,7 +138,7 @@ class Store(Published):
         """Publish for ``day`` what another day already holds under the same key, by hard links."""
         with self.stage(revision.asset) as staged:
             for name in revision.manifest["files"]:
-                os.link(revision.file(name), staged / name)
+                link_or_copy(revision.file(name), staged / name)
             reached("adopt: files linked")
             manifest = revision.manifest
             return self.publish(

@@ -247,6 +247,46 @@ def test_the_watchdog_says_how_old_the_data_is(home, url):
     assert f"the data of {DAY} is" in says()
 
 
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("store/CURRENT", "garbage"),
+        ("store/CURRENT", "{}"),
+        (f"store/movies/{DAY}/LATEST", "garbage"),
+        (f"store/title_ratings_dump/{DAY}/LATEST", ""),
+    ],
+)
+def test_what_was_damaged_by_hand_is_mended_by_the_next_refresh(held_home, tmp_path, monkeypatch, file, text):
+    import shutil
+
+    monkeypatch.setattr("imdb_pipeline.orchestration.runs.today", lambda: DAY)
+    home = shutil.copytree(held_home, tmp_path / "copy")
+    (home / file).write_text(text)
+    for _ in range(2):
+        result = run_command("refresh", "--home", home)
+        assert result.status == 0, result.err
+    assert Store(home / "store").released("movies").day == DAY
+    assert run_command("status", "--home", home).status == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("overrides.json", "{"),
+        ("overrides.json", '[{"gate": "x"}]'),
+        (".requested.json", "{"),
+        ("quarantine/2026-03-04-00/reason.json", '{"a": 1}'),
+    ],
+)
+def test_a_file_that_somebody_damaged_stops_no_sensor(home, file, text):
+    (home / file).parent.mkdir(parents=True, exist_ok=True)
+    (home / file).write_text(text)
+    outcome = sensor(home)
+    assert getattr(outcome, "partition_key", DAY) == DAY
+    result = run_command("refresh", "--home", home)
+    assert (result.status, len(result.err.splitlines())) in ((0, 0), (1, 1)), result.err
+
+
 def test_housekeeping_recovers_and_collects(home):
     assert run_command("fetch", "--home", home).status == 0
     left = home / "store" / ".staging" / f".movies-{'0' * 32}"

@@ -233,8 +233,18 @@ def test_an_override_lets_one_snapshot_through_and_stays_on_record(home):
 
 def test_a_longer_gap_lets_more_through(home):
     edit(home, "title.principals", lambda rows: rows[: int(len(rows) * 0.96)])
-    assert run_command("fetch", "--home", home, "--day", SECOND).status == 1
     assert run_command("fetch", "--home", home, "--day", "2026-03-07").status == 0
+
+
+def test_a_loss_that_was_refused_does_not_become_right_by_waiting(home):
+    edit(home, "title.principals", lambda rows: rows[: int(len(rows) * 0.96)])
+    for day in (SECOND, "2026-03-06", "2026-03-07"):
+        assert run_command("fetch", "--home", home, "--day", day).status == 1
+
+
+def test_a_gap_of_months_is_no_licence(home):
+    edit(home, "title.principals", lambda rows: rows[: len(rows) // 2])
+    assert run_command("fetch", "--home", home, "--day", "2026-06-07").status == 1
 
 
 def test_thresholds_are_settings(home):

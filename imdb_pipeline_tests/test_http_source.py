@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime
 from http.server import SimpleHTTPRequestHandler
+from itertools import repeat
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -10,12 +12,15 @@ import pytest
 from imdb_pipeline.orchestration import automation
 from imdb_pipeline.orchestration.instance import open_instance
 from imdb_pipeline.orchestration.resources import Home
+from imdb_pipeline.quarantine import refusals
 from imdb_pipeline.store import Store
 from imdb_pipeline_tests.commands import run_command
+from imdb_pipeline_tests.faulty_server import changed, instead, serve
 from imdb_pipeline_tests.serving import date_files, serve_folder
 from imdb_pipeline_tests.tiny_dumps import RATINGS, write_dumps
 
 DAY = "2026-03-04"
+LAST_MODIFIED = "Wed, 04 Mar 2026 12:00:00 GMT"
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 
 
@@ -155,6 +160,64 @@ def test_half_a_file_is_never_published(source, tmp_path, monkeypatch):
     assert result.status == 1
     assert len(result.err.strip().splitlines()) == 1
     assert Store(tmp_path / "home" / "store").assets() == []
+
+
+def test_a_web_page_in_place_of_a_file_is_kept_aside_and_the_next_attempt_may_do_better(source, tmp_path):
+    home = tmp_path / "home"
+    with serve(source, {"title.ratings.tsv.gz": [instead(200, b"<html>busy</html>", last_modified=LAST_MODIFIED)]}) as (
+        url,
+        _,
+    ):
+        refused = fetch(home, url)
+        assert refused.status == 1
+        assert "looks like a web page" in refused.err
+        (told,) = refusals(home)
+        assert not told["judged"]
+        assert (Path(told["folder"]) / "title.ratings.tsv.gz.refused").read_bytes() == b"<html>busy</html>"
+        assert fetch(home, url).status == 0
+
+
+def test_a_tag_that_is_weak_for_a_head_alone_is_the_same_tag(source, tmp_path):
+    def weaken(exchange):
+        return changed(etag="W/" + exchange.file.etag)(exchange)
+
+    with serve(source, {f"HEAD {path.name}": repeat(weaken) for path in source.iterdir()}) as (url, _):
+        result = fetch(tmp_path / "home", url)
+    assert result.status == 0, result.err
+
+
+def test_an_archived_day_needs_no_source_and_another_names_what_can_be_had(source, tmp_path):
+    home = tmp_path / "home"
+    with serve_folder(source) as (url, _):
+        assert fetch(home, url).status == 0
+    before = Store(home / "store").get("title_ratings_dump", DAY)
+    assert run_command("fetch", "--home", home, "--day", DAY).status == 0
+    assert Store(home / "store").get("title_ratings_dump", DAY).data_hash == before.data_hash
+    missing = run_command("fetch", "--home", home, "--day", "2026-01-01")
+    assert missing.status == 1
+    assert f"days that can be had here: {DAY}" in missing.err
+
+
+def test_a_password_in_the_address_is_shown_nowhere(source, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "settings.toml").touch(mode=0o600)
+    with serve_folder(source) as (url, _):
+        address = url.replace("http://", "http://user:s3cretpw@")
+        results = [fetch(home, address), run_command("status", "--home", home, "--json")]
+        results.append(run_command("fetch", "--home", home, "--source", url.replace("http://", "http://me:s3cretpw@")))
+    assert [result.status for result in results] == [0, 0, 1]
+    assert "s3cretpw" not in "".join(result.out + result.err for result in results)
+    holding = {path.name for path in home.rglob("*") if path.is_file() and b"s3cretpw" in path.read_bytes()}
+    assert holding == {"settings.toml"}
+    assert (home / "settings.toml").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("address", ["http://", "http://[::1", "http://host/x?token=1"])
+def test_what_is_no_address_is_said(tmp_path, address):
+    result = fetch(tmp_path / "home", address)
+    assert result.status == 1
+    assert "not the address of a folder on a server" in result.err
 
 
 def test_imdb_is_not_asked_before_its_licence_is_acknowledged(source, tmp_path, monkeypatch):

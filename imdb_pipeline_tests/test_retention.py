@@ -276,7 +276,8 @@ def refused(home, name, *, reason, mtime):
     folder = home / "quarantine" / name
     folder.mkdir(parents=True)
     (folder / "title.basics.tsv.gz").write_bytes(b"<html>")
-    told = {"day": DAYS[0], "snapshot": "0a", "asset": "movies", "reason": reason, "refused_at": "2026-01-01T12:00:00"}
+    told = {"day": DAYS[0], "snapshot": "0a", "asset": "movies", "reason": reason, "gates": {}}
+    told["refused_at"] = "2026-01-01T12:00:00"
     (folder / "reason.json").write_text(json.dumps(told))
     os.utime(folder, (mtime, mtime))
     return folder

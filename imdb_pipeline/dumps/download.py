@@ -114,7 +114,7 @@ def _head(url: str, limits: Limits) -> RemoteFile:
     shown = without_userinfo(url)
 
     def attempt(deadline: float) -> RemoteFile:
-        with ask("HEAD", url, limits=limits, deadline=deadline, accept=(200, 405, 501)) as answer:
+        with ask("HEAD", url, limits=limits, deadline=deadline, accept=(200, 403, 405, 501)) as answer:
             if answer.status == 200:
                 return _remote_file(shown, answer)
         with ask("GET", url, limits=limits, deadline=deadline, accept=(200,)) as answer:  # its body is not read

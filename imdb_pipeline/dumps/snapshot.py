@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from imdb_pipeline.dumps.source import fetch_dump, source_files
 from imdb_pipeline.dumps.tables import DUMPS, Dump
 from imdb_pipeline.dumps.verify import verify
+from imdb_pipeline.durable import link_or_copy, sha256, write_atomically
 from imdb_pipeline.errors import InputError
-from imdb_pipeline.store import sha256, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from imdb_pipeline.store import Revision, Store
 
 log = logging.getLogger(__name__)
+
+_SHOWN_DAYS = 7
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,15 @@ def find_snapshot(settings: Settings, store: Store, *, day: str | None, today: s
     archived = _archived(store, day) if day else None
     if archived is not None and archived.day < store.days(DUMPS[0].asset)[-1]:
         return archived
-    dated, files = source_files(settings)
+    try:
+        dated, files = source_files(settings)
+    except InputError as error:
+        if archived is not None:
+            log.info("%s; the day is archived", error)
+            return archived
+        if day is None:
+            raise
+        raise InputError(f"{error}; days that can be had here: {days_that_can_be_had(store)}") from None
     if day in (None, dated) or dated is None:
         return Snapshot(dated or day or today, files)
     if archived is not None:
@@ -106,7 +115,7 @@ def find_snapshot(settings: Settings, store: Store, *, day: str | None, today: s
 def days_that_can_be_had(store: Store) -> str:
     """Return the days whose dumps the home has archived, as messages name them."""
     held = [day for day in store.days(DUMPS[0].asset) if _archived(store, day, readable=True)]
-    return ", ".join(held[-7:]) or "none"
+    return ", ".join(["..."] * (len(held) > _SHOWN_DAYS) + held[-_SHOWN_DAYS:]) or "none"
 
 
 def obtain(snapshot: Snapshot, settings: Settings, store: Store, home: Path, *, attempt: str) -> dict[str, DumpFile]:
@@ -141,18 +150,18 @@ def obtain(snapshot: Snapshot, settings: Settings, store: Store, home: Path, *, 
         log.info("another step is bringing the files of %s; waiting for it", snapshot.day)
         lock.acquire()
     try:
-        failure = folder / "failure.json"
+        failure = folder / "failure.txt"
         if failure.is_file():
-            last = json.loads(failure.read_bytes())
-            if last["attempt"] == attempt:
-                raise InputError(last["message"])
+            attempted, _, message = failure.read_text(encoding="utf-8").partition("\n")
+            if attempted == attempt:
+                raise InputError(message)
         try:
             return {
                 dump.asset: _bring(dump, snapshot, settings, store, home, folder=folder, attempt=attempt)
                 for dump in DUMPS
             }
         except InputError as error:
-            write_atomically(failure, json.dumps({"attempt": attempt, "message": str(error)}).encode())
+            write_atomically(failure, f"{attempt}\n{error}".encode())
             raise
     finally:
         lock.release()
@@ -168,21 +177,22 @@ def _bring(
 ) -> DumpFile:
     path, known = folder / dump.file, folder / f"{dump.file}.json"
     if path.is_file() and known.is_file():
-        file = DumpFile(**json.loads(known.read_bytes()))
-        if file.problem is None or file.attempt == attempt:
+        file = _known(known)
+        if file is not None and (file.problem is None or file.attempt == attempt):
             return file
     path.unlink(missing_ok=True)
     expected = snapshot.files[dump.asset]
     revision = _held(store, dump, expected)
     if revision is not None:
-        _link(revision.file(dump.file), path)
+        link_or_copy(revision.file(dump.file), path)
         origin = revision.manifest["info"]["origin"]
         shown = origin.get("url") or origin["path"]
     else:
         fetched = fetch_dump(settings, dump, home=home, path=path, expected=expected, newest=_newest(store, dump))
         shown, origin = fetched.shown, fetched.origin
         if fetched.held is not None:
-            _link(fetched.held, path)
+            path.unlink(missing_ok=True)
+            link_or_copy(fetched.held, path)
     problem, rows, unpacked = None, 0, 0
     try:
         rows, unpacked = verify(path, dump, shown=shown)
@@ -191,6 +201,14 @@ def _bring(
     file = DumpFile(dump.file, shown, origin, sha256(path), rows, unpacked, problem, attempt)
     write_atomically(known, json.dumps(asdict(file)).encode())
     return file
+
+
+def _known(path: Path) -> DumpFile | None:
+    """Return what an earlier attempt wrote down of a file; None where that cannot be read: it is brought anew."""
+    try:
+        return DumpFile(**json.loads(path.read_bytes()))
+    except (TypeError, ValueError):
+        return None
 
 
 def _held(store: Store, dump: Dump, identity: Mapping[str, Any]) -> Revision | None:
@@ -214,14 +232,6 @@ def _archived(store: Store, day: str, *, readable: bool = False) -> Snapshot | N
         return None
     files = {revision.asset: revision.manifest["settings"]["source"] for revision in held if revision}
     return Snapshot(day, files, archived=True)
-
-
-def _link(source: Path, path: Path) -> None:
-    path.unlink(missing_ok=True)
-    try:
-        os.link(source, path)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(source, path)
 
 
 def _lock_of(folder: Path) -> Path:

@@ -24,7 +24,9 @@ from imdb_pipeline.store import write_atomically
 SENSOR_SECONDS = 30 * 60
 WATCHDOG_SECONDS = 5 * 60
 ASKING_SECONDS = 2.0
-"""All that a tick may take to ask the source."""
+"""All that a tick of the sensor may take to ask the source."""
+PATIENT_SECONDS = 30.0
+"""The same for the late schedule: a slow server shall not stop the pipeline."""
 ATTEMPTS = 3
 """Runs of the same four files that may fail before the sensor leaves them alone."""
 PARTITION_TAG = "dagster/partition"
@@ -80,13 +82,17 @@ def housekeeping():
     clean_up()
 
 
-def request_refresh(home: Home, instance: dg.DagsterInstance, *, by: str) -> dg.RunRequest | dg.SkipReason:
+def request_refresh(
+    home: Home, instance: dg.DagsterInstance, *, by: str, timeout_seconds: float
+) -> dg.RunRequest | dg.SkipReason:
     """Ask for a run when the source holds files that no published day holds.
 
     Parameters
     ----------
     by
         Who asks: of two who ask for the same files within an hour, only the first gets the run.
+    timeout_seconds
+        All that may pass while the source is asked.
 
     Returns
     -------
@@ -105,12 +111,16 @@ def request_refresh(home: Home, instance: dg.DagsterInstance, *, by: str) -> dg.
             )
         if settings.source == "sample" or not settings.source.startswith(("http", "imdb")):
             return dg.SkipReason(f"the source {settings.source} is not watched: only an address changes by itself")
-        day, files = source_files(settings, timeout_seconds=ASKING_SECONDS)
+        day, files = source_files(settings, timeout_seconds=timeout_seconds)
+        assert day is not None
+        close_dead_workers(instance, home.folder)
+        return _request(home, instance, Snapshot(day, files), by=by)
     except PipelineError as error:
         return dg.SkipReason(str(error))
-    assert day is not None
-    snapshot = Snapshot(day, files)
-    close_dead_workers(instance, home.folder)
+
+
+def _request(home: Home, instance: dg.DagsterInstance, snapshot: Snapshot, *, by: str) -> dg.RunRequest | dg.SkipReason:
+    day = snapshot.day
     current = home.store.current()
     if current is not None and current["day"] > day:
         return dg.SkipReason(f"the files are of {day}, and {current['day']} is released already")
@@ -148,11 +158,14 @@ def _claim(home: Home, key: str, *, by: str) -> bool:
 
     path = home.folder / ".requested.json"
     with FileLock(home.folder / ".requested.lock"):
-        last = json.loads(path.read_bytes()) if path.is_file() else {}
         now = datetime.now(UTC)
-        others = last.get("key") == key and last["by"] != by
-        if others and now - datetime.fromisoformat(last["at"]) < _CLAIMED:
-            return False
+        try:
+            last = json.loads(path.read_bytes())
+            others = last["key"] == key and last["by"] != by
+            if others and now - datetime.fromisoformat(last["at"]) < _CLAIMED:
+                return False
+        except (FileNotFoundError, KeyError, TypeError, ValueError):
+            pass  # nobody has asked yet, or what is written cannot be read
         write_atomically(path, json.dumps({"key": key, "by": by, "at": now.isoformat()}).encode())
         return True
 
@@ -164,7 +177,7 @@ def _claim(home: Home, key: str, *, by: str) -> bool:
     description="Every 30 minutes: asks the source for the ETags of its four files; new ones start the day's run.",
 )
 def new_dumps(context: dg.SensorEvaluationContext, home: Home):
-    return request_refresh(home, context.instance, by="new_dumps")
+    return request_refresh(home, context.instance, by="new_dumps", timeout_seconds=ASKING_SECONDS)
 
 
 @dg.schedule(
@@ -179,7 +192,7 @@ def late_refresh(context: dg.ScheduleEvaluationContext, home: Home):
         return dg.SkipReason(
             "there is no champion yet; the first run is `everything`, by the sensor or `imdb-pipeline run`"
         )
-    outcome = request_refresh(home, context.instance, by="late_refresh")
+    outcome = request_refresh(home, context.instance, by="late_refresh", timeout_seconds=PATIENT_SECONDS)
     if isinstance(outcome, dg.SkipReason):
         return outcome
     return dg.RunRequest(run_key=outcome.run_key, partition_key=outcome.partition_key, tags=outcome.tags)
@@ -221,11 +234,12 @@ def cleaning(context: dg.ScheduleEvaluationContext):
 @dg.sensor(
     minimum_interval_seconds=WATCHDOG_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Every 5 minutes: closes runs whose process was killed; tells the webhook when the release is "
+    description="Every 5 minutes: mends what killed processes left; tells the webhook when the release is "
     "older than [alerts] stale_hours.",
 )
 def watchdog(context: dg.SensorEvaluationContext, home: Home):
     close_dead_workers(context.instance, home.folder)
+    home.store.recover()
     return dg.SkipReason(tell_staleness(home))
 
 
@@ -233,9 +247,9 @@ def tell_staleness(home: Home) -> str:
     """Compare the age of the release with the limit, tell the webhook once, and return what was found."""
     try:
         settings = home.settings()
+        found = freshness(home.store)
     except PipelineError as error:
         return str(error)
-    found = freshness(home.store)
     if found is None:
         return "nothing is released, or its source bears no date"
     now = datetime.now(UTC)

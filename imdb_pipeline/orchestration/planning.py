@@ -13,10 +13,11 @@ def has_champion(store: Store) -> bool:
 
 @dataclass(frozen=True)
 class Plan:
-    """Assets to make and assets already held, both in the order of the data."""
+    """Assets to make and assets already held, and of these the ones whose files expired; in the order of the data."""
 
     todo: list[str] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
+    expired: list[str] = field(default_factory=list)
 
 
 def plan(request: Request, *, assets: list[str] | None = None, force: bool = False) -> Plan:
@@ -48,5 +49,10 @@ def plan(request: Request, *, assets: list[str] | None = None, force: bool = Fal
             continue
         revision = request.store.latest(name, request.day)
         key = stage.key(stage.settings(request), stage.resolve_inputs(request))
-        (result.held if revision is not None and revision.key == key else result.todo).append(name)
+        if revision is None or revision.key != key:
+            result.todo.append(name)
+            continue
+        result.held.append(name)
+        if revision.expired:
+            result.expired.append(name)
     return result

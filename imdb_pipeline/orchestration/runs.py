@@ -32,6 +32,8 @@ from imdb_pipeline.store import Store
 
 log = logging.getLogger("imdb_pipeline.runs")
 
+_LOCK_SECONDS = 2.0
+"""The watchdog holds the home's lock for an instant at a time."""
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 DUMP_ASSETS = tuple(name for name, stage in STAGES.items() if not stage.inputs)
 
@@ -47,7 +49,7 @@ class Prepared:
 def prepare(
     home: Path, settings: Settings, *, day: str | None, assets: list[str] | None = None, force: bool = False
 ) -> Prepared:
-    """Settle day and device, and sort what is held from what is to do. Nothing is written.
+    """Settle day and device, and sort what is held from what is to do. Only what killed runs left is mended or deleted.
 
     Parameters
     ----------
@@ -60,6 +62,7 @@ def prepare(
         The day is none of the calendar, outside the partitions, or can be had nowhere.
     """
     store = Store(home / "store")
+    store.recover()
     compute = choose_compute(device=settings.device, seed=settings.training.seed)
     if day is not None:
         _require_partition(day)
@@ -97,7 +100,6 @@ def execute(prepared: Prepared, *, force: bool = False) -> str:
     with _alone(request.home), open_instance(request.home) as instance:
         close_dead_commands(instance)
         _tell_waiting(instance)
-        request.store.recover()
         job = defs.resolve_job_def("everything")
         with _interrupts_kept():
             result = job.execute_in_process(
@@ -173,7 +175,7 @@ def _alone(home: Path) -> Iterator[None]:
 
     home.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(home / RUN_LOCK, timeout=0):
+        with FileLock(home / RUN_LOCK, timeout=_LOCK_SECONDS):
             yield
     except Timeout:
         raise PipelineError(f"another imdb-pipeline run is at work in {home}; wait for its end, or stop it") from None

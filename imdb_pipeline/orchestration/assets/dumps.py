@@ -1,6 +1,5 @@
 """Group ``dumps``: the four files of a day, as published, verified."""
 
-import os
 from datetime import date
 
 import dagster as dg
@@ -8,11 +7,15 @@ import dagster as dg
 from imdb_pipeline.dumps.gates import SNAPSHOT_ACCEPTED, SNAPSHOT_DESCRIPTION, Baseline, gates_of, judge
 from imdb_pipeline.dumps.snapshot import days_that_can_be_had, incoming_folder, obtain
 from imdb_pipeline.dumps.tables import BASICS, NAMES, PRINCIPALS, RATINGS, Dump, first_rows
-from imdb_pipeline.errors import NotPublishedError
+from imdb_pipeline.durable import link_or_copy
+from imdb_pipeline.errors import InputError, NotPublishedError
 from imdb_pipeline.gates import Outcome
 from imdb_pipeline.orchestration.publishing import Made, Request, Work, published_asset, table
+from imdb_pipeline.quarantine import keep, refusals
 
 PREVIEW_ROWS = 3
+MOST_DAYS = 7
+"""However long ago the last good day is, gates are not wider than for so many."""
 _HOLDS = {
     BASICS.asset: "every title of any type: title, year, runtime, genres",
     RATINGS.asset: "the average rating and the votes of each rated title",
@@ -42,12 +45,21 @@ def _dump_asset(dump: Dump) -> dg.AssetsDefinition:
 
 def _fetched(work: Work, dump: Dump) -> Made:
     folder = incoming_folder(work.home, work.snapshot)
-    files = obtain(work.snapshot, work.settings, work.store, work.home, attempt=work.run)
+    try:
+        files = obtain(work.snapshot, work.settings, work.store, work.home, attempt=work.run)
+    except InputError as error:
+        pages = list(folder.glob("*.refused"))
+        if not pages:
+            raise
+        aside = keep(
+            work.home, day=work.day, snapshot=work.snapshot.id, asset=dump.asset, reason=str(error), files=pages
+        )
+        raise InputError(f"{error}; kept aside in {aside}") from None
     judged = judge(files, folder, before=last_good_day(work), limits=work.settings.gates, reasons=work.reasons)
     file, outcomes = files[dump.asset], judged[dump.asset]
     metadata = {}
     if not any(outcome.refuses for outcome in outcomes):
-        os.link(folder / dump.file, work.folder / dump.file)
+        link_or_copy(folder / dump.file, work.folder / dump.file)
         metadata = {"first rows": table(first_rows(folder / dump.file, dump, PREVIEW_ROWS))}
     return Made(
         rows=file.rows,
@@ -66,7 +78,7 @@ def _replayed(work: Work, dump: Dump) -> Made:
     except NotPublishedError as error:
         raise NotPublishedError(f"{error}; days that can be had: {days_that_can_be_had(work.store)}") from None
     work.store.verify(revision)
-    os.link(path, work.folder / dump.file)
+    link_or_copy(path, work.folder / dump.file)
     info = revision.manifest["info"]
     return Made(
         rows=revision.manifest["rows"],
@@ -82,12 +94,16 @@ def _replayed(work: Work, dump: Dump) -> Made:
 
 
 def last_good_day(request: Request) -> Baseline | None:
-    """Return the newest day up to this one whose movies are published."""
+    """Return the newest day up to this one whose movies are published.
+
+    Days whose files were refused do not count between: what was wrong on one does not become right by waiting.
+    """
     revision = request.store.at_or_before("movies", request.day)
     if revision is None:
         return None
     days = (date.fromisoformat(request.day) - date.fromisoformat(revision.day)).days
-    return Baseline(revision.day, max(1, days), revision.manifest["info"]["dumps"])
+    refused = {told["day"] for told in refusals(request.home) if revision.day < told["day"] < request.day}
+    return Baseline(revision.day, min(max(1, days - len(refused)), MOST_DAYS), revision.manifest["info"]["dumps"])
 
 
 title_basics_dump = _dump_asset(BASICS)
