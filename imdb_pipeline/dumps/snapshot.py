@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imdb_pipeline.dumps.source import fetch_dump, source_files
+from imdb_pipeline.dumps.source import base_url, fetch_dump, source_files
 from imdb_pipeline.dumps.tables import DUMPS, Dump
 from imdb_pipeline.dumps.verify import verify
 from imdb_pipeline.durable import link_or_copy, sha256, write_atomically
@@ -99,11 +99,11 @@ def find_snapshot(settings: Settings, store: Store, *, day: str | None, today: s
     try:
         dated, files = source_files(settings)
     except InputError as error:
+        if day is None or base_url(settings) is None:
+            raise
         if archived is not None:
             log.info("%s; the day is archived", error)
             return archived
-        if day is None:
-            raise
         raise InputError(f"{error}; days that can be had here: {days_that_can_be_had(store)}") from None
     if day in (None, dated) or dated is None:
         return Snapshot(dated or day or today, files)
