@@ -116,8 +116,8 @@ def test_one_deadline_holds_for_all_heads(silence):
 
 
 def test_of_several_heads_that_fail_the_first_is_named():
-    faults = {"HEAD b.gz": [instead(403)], "HEAD c.gz": [instead(404)]}
-    with serve({"a.gz": V1}, faults) as (url, _), pytest.raises(InputError, match=f"{url}b.gz: the server answers 403"):
+    faults = {"HEAD b.gz": [instead(401)], "HEAD c.gz": [instead(404)]}
+    with serve({"a.gz": V1}, faults) as (url, _), pytest.raises(InputError, match=f"{url}b.gz: the server answers 401"):
         heads([f"{url}{name}.gz" for name in "abc"])
 
 

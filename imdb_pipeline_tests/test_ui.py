@@ -22,7 +22,7 @@ from imdb_pipeline_tests.conftest import DAY
 from imdb_pipeline_tests.serving import date_files, serve_folder
 from imdb_pipeline_tests.tiny_dumps import write_dumps
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.extra]
 
 STARTING_SECONDS = 90
 CHROMIUM = [
@@ -163,7 +163,6 @@ def test_assets_materialize_from_the_ui_in_processes_of_their_own_and_their_logs
     assert any(message.startswith("rating_split") and "330 rows" in message for message in messages)
 
 
-@pytest.mark.extra
 def test_the_sensor_of_a_ui_that_is_left_alone_starts_the_run_of_a_new_day(tmp_path):
     source, home = write_dumps(tmp_path / "source"), tmp_path / "home"
     date_files(source, datetime(2026, 3, 4, 12, tzinfo=UTC))
@@ -195,7 +194,6 @@ def browse(address: str, folder: Path) -> tuple[str, str]:
     return done.stdout, done.stderr
 
 
-@pytest.mark.extra
 def test_the_asset_page_shows_checks_and_metadata_in_a_browser(ui, tmp_path):
     page, _ = browse(f"{ui.address}/assets/movies", tmp_path)
     for text in ("movies", "One row per movie or tvMovie", "title_basics_dump", "most voted", DAY):
@@ -205,7 +203,6 @@ def test_the_asset_page_shows_checks_and_metadata_in_a_browser(ui, tmp_path):
     assert "movies_table" in page
 
 
-@pytest.mark.extra
 def test_the_report_opens_from_disk_without_a_request_or_an_error(held_home, tmp_path):
     path = Path(run_command("report", "--home", held_home).out.strip())
     page, log = browse(path.as_uri(), tmp_path)
