@@ -197,6 +197,7 @@ def watch(home, url: str, webhook: str) -> None:
     (home / "settings.toml").write_text(f'source = "{url}"\n[alerts]\nwebhook = "{webhook}"\nstale_hours = 36\n')
 
 
+@pytest.mark.extra
 def test_a_failed_refresh_old_data_and_the_recovery_are_told_once_each(home, source, url, webhook):
     address, told = webhook
     watch(home, url, address)

@@ -157,6 +157,7 @@ def test_an_asset_of_a_day_without_inputs_says_what_is_missing(home):
     assert "movie_embeddings of 2026-03-09 is not published (days held: 2026-03-04)" in str(failure.error)
 
 
+@pytest.mark.extra
 def test_forced_steps_are_made_again_to_the_same_bytes(home):
     store = Store(home / "store")
     before = {asset: store.get(asset, DAY) for asset in STAGES}
@@ -338,6 +339,7 @@ def test_ratings_that_are_all_equal_leave_no_champion_and_no_traceback(tmp_path)
     assert api.load_predictions(home).is_empty()
 
 
+@pytest.mark.extra
 def test_a_killed_run_is_closed_and_the_next_one_converges(tmp_path):
     import signal
     import subprocess
