@@ -1,10 +1,11 @@
-"""What every test shares: no model hub, and one small home that holds a whole run of the sample."""
+"""What every test shares: no model hub, no proxy, and one small home that holds a whole run of the sample."""
 
 import os
 
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["NO_PROXY"] = "*"  # every server is on loopback
 os.environ.pop("IMDB_PIPELINE_HOME", None)
 os.environ.pop("IMDB_PIPELINE_ACCEPT_LICENCE", None)
 

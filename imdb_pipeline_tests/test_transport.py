@@ -40,11 +40,6 @@ from imdb_pipeline_tests.faulty_server import (
 from imdb_pipeline_tests.tiny_dumps import FILES, write_dumps
 
 
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "*")
-
-
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / NAME
