@@ -31,18 +31,19 @@ def movie_embeddings(work: Work) -> Made:
     import polars as pl
 
     from imdb_pipeline.catalogue.documents import read_documents
-    from imdb_pipeline.embeddings.cache import fill_cache, read_embeddings
-    from imdb_pipeline.embeddings.encoder import EncoderChoice, load_encoder
+    from imdb_pipeline.embeddings.cache import fill_cache, require_embedded
+    from imdb_pipeline.embeddings.encoder import Encoder
+    from imdb_pipeline.embeddings.model_files import EncoderChoice
 
     documents = pl.read_parquet(work.file("movie_documents", "documents.parquet"))
     texts = read_documents(documents, work.store.pool("documents"))
     choice = EncoderChoice(work.settings.encoder, work.settings.encoder_revision)
-    encoder = load_encoder(choice, device=work.compute.device, dtype=work.compute.dtype)
+    encoder = Encoder(choice, device=work.compute.device, dtype=work.compute.dtype)
     name = f"embeddings_{encoder.identity.key()}"
     pool = work.store.pool(name)
     try:
-        run = fill_cache(texts, pool, encoder, device=work.compute.device)
-        vectors = read_embeddings(documents["document_hash"], pool)
+        run = fill_cache(texts, pool, encoder)
+        require_embedded(documents["document_hash"], pool)
     except PipelineError as error:
         return Made(rows=0, outcomes=[Outcome("every_document_embedded", passed=False, message=str(error))])
     documents.write_parquet(work.folder / "embeddings.parquet", compression="zstd")
@@ -52,7 +53,9 @@ def movie_embeddings(work: Work) -> Made:
         rows=len(documents),
         outcomes=[
             Outcome(
-                "every_document_embedded", passed=True, message=f"{len(vectors):,} unit vectors of {vectors.shape[1]}"
+                "every_document_embedded",
+                passed=True,
+                message=f"{len(documents):,} unit vectors of {encoder.identity.dimension}",
             )
         ],
         metadata={
@@ -61,8 +64,10 @@ def movie_embeddings(work: Work) -> Made:
             "held before": run.held,
             "cut at the maximum length": run.truncated,
             "documents a second": round(run.embedded / run.seconds, 1) if run.embedded else 0.0,
+            "tokens a second": round(run.tokens / run.seconds, 1) if run.embedded else 0.0,
+            "share of padding": round(run.padding, 4),
         },
-        info={"embedded": run.embedded, "held": run.held, "truncated": run.truncated},
+        info=asdict(run),
     )
 
 
