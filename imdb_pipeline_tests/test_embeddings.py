@@ -18,6 +18,7 @@ from imdb_pipeline.embeddings.umap import project
 from imdb_pipeline.errors import InputError, NotPublishedError, PipelineError
 from imdb_pipeline.store import Pool
 from imdb_pipeline_tests.commands import run_command
+from imdb_pipeline_tests.tiny_encoders import write_encoder
 
 TEXTS = ["a lamp", "a lighthouse keeper's lamp in the fog of the northern sea", "tax law", "an old lamp"]
 
@@ -30,24 +31,6 @@ def encoder():
 @pytest.fixture
 def folder(tmp_path):
     return Path(shutil.copytree(get_model_path(), tmp_path / "encoder"))
-
-
-def tiny_bert(folder: Path, **config: object) -> Path:
-    """A plain transformers folder, random weights, with MiniLM's tokenizer."""
-    import torch
-    from transformers import BertConfig, BertModel
-
-    torch.manual_seed(0)
-    shape = BertConfig(
-        hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64, max_position_embeddings=64
-    )
-    BertModel(shape).save_pretrained(folder)
-    for file in ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"):
-        shutil.copy(Path(get_model_path()) / file, folder)
-    if config:
-        path = folder / "config.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), **config}))
-    return folder
 
 
 def encode(encoder, texts):
@@ -78,8 +61,8 @@ def test_long_texts_are_cut_and_counted(encoder):
 
 
 def test_a_plain_transformers_folder_is_an_encoder_and_cls_pooling_is_read(tmp_path):
-    mean = choose_encoder(str(tiny_bert(tmp_path / "mean")))
-    cls = choose_encoder(str(tiny_bert(tmp_path / "cls", classifier_pooling="cls")))
+    mean = choose_encoder(str(write_encoder(tmp_path / "mean", length=64)))
+    cls = choose_encoder(str(write_encoder(tmp_path / "cls", length=64, classifier_pooling="cls")))
     loaded = [Encoder(choice, device="cpu", dtype="float32") for choice in (mean, cls)]
     assert [one.identity.pooling for one in loaded] == ["mean", "cls"]
     assert [one.identity.max_length for one in loaded] == [64, 64]
@@ -163,7 +146,7 @@ def test_a_vector_that_is_missing_is_noticed(encoder, tmp_path):
 def test_a_vector_that_is_no_number_is_never_stored(tmp_path):
     import torch
 
-    folder = tiny_bert(tmp_path / "broken")
+    folder = write_encoder(tmp_path / "broken")
     loaded = Encoder(choose_encoder(str(folder)), device="cpu", dtype="float32")
     with torch.no_grad():
         loaded._model.embeddings.word_embeddings.weight.fill_(float("nan"))

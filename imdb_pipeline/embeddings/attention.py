@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import torch
 
 NAME = "imdb_pipeline_packed"
+_SCHEMA = (
+    "(Tensor query, Tensor key, Tensor value, Tensor starts, SymInt longest, SymInt window, float scale) -> Tensor"
+)
 
 
 @cache
@@ -28,7 +31,7 @@ def register() -> str:
     import torch
     from transformers import AttentionInterface
 
-    @torch.library.custom_op("imdb_pipeline::packed_attention", mutates_args=())
+    @torch.library.custom_op("imdb_pipeline::packed_attention", mutates_args=(), schema=_SCHEMA)
     def packed_attention(
         query: torch.Tensor,
         key: torch.Tensor,

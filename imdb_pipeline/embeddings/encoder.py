@@ -97,6 +97,10 @@ class Encoder:
         PipelineError
             Memory is too short for a single text.
         """
+        import numpy as np
+
+        if not len(tokens.lengths):
+            return lambda: np.empty((0, self.identity.dimension), dtype=np.float32)
         collect, self._budget = encode(tokens, self._forward, budget=self._budget, done=done)
         return collect
 

