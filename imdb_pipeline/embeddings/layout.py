@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-REFINEMENT = Schedule(epochs=30, learning_rate=0.1)
-"""Of a layout that starts from yesterday's."""
+REFINEMENT = Schedule(epochs=15, learning_rate=0.01)
+"""Of a layout that starts from an earlier one; benchmarks/RESULTS.md has what else was tried."""
+SETTLING = Schedule(epochs=30, learning_rate=0.02)
+"""After UMAP's own schedule."""
 MOST_NEW = 0.2
-"""Share of new movies above which a map is laid out from scratch."""
-MOST_LOST = 0.01
+"""Share of new and changed movies above which a map is laid out from scratch."""
+MOST_LOST = 0.02
 """Trustworthiness that a map may lack against the layout from scratch that it comes from."""
 _FEWEST = 16
 """Fewer movies than this are laid out by their two main components: UMAP has no graph to speak of."""
@@ -47,7 +49,7 @@ class Earlier:
     day
         YYYY-MM-DD.
     coordinates
-        float32, shape (n, 2); NaN for movies that it does not have.
+        float32, shape (n, 2); NaN for movies that it does not have, or had with another document.
     reference
         Trustworthiness of the layout from scratch that it comes from.
     """
@@ -71,8 +73,8 @@ class Layout:
         The day that it starts from; None: from scratch.
     reason
         Why it starts there.
-    new
-        Movies that the earlier map does not have.
+    placed
+        Movies that began among their neighbours: new ones, and those with another document.
     trustworthiness
         See the module of that name; None for fewer than three movies.
     reference
@@ -86,7 +88,7 @@ class Layout:
     method: str
     start: str | None
     reason: str
-    new: int
+    placed: int
     trustworthiness: float | None
     reference: float | None
     moved: tuple[float, float] | None
@@ -137,11 +139,12 @@ def lay_out(
     if earlier is None:
         reason = "there is no earlier map of this encoder under these settings"
     elif new > MOST_NEW * n:
-        reason = f"{new / n:.0%} of the movies are new, at most {MOST_NEW:.0%} may be"
+        reason = f"{new / n:.0%} of the movies are new or have another document, at most {MOST_NEW:.0%} may"
     else:
         start = place_new(earlier.coordinates, neighbour_rows, cosines, seed=seed)
         refined = optimise(start, *arguments, REFINEMENT, seed=seed, device=device)
-        reason = f"{new} movies are new"
+        refined = align(refined, earlier.coordinates, keep_spread=True)
+        reason = f"{new} movies are new or have another document"
         result = layout(refined, choose(device), earlier.day, reason)
         lost = earlier.reference - (result.trustworthiness or 0.0)
         if lost <= MOST_LOST:
@@ -150,6 +153,9 @@ def lay_out(
     log.info("from scratch: %s", reason)
     start = first_positions(embeddings, settings, seed=seed)
     fresh = optimise(start, *arguments, full_schedule(n, settings), seed=seed, device=device)
+    if not settings.epochs:
+        # It is more trustworthy for it, and the next day has less left to move.
+        fresh = optimise(fresh, *arguments, SETTLING, seed=seed, device=device)
     return layout(_turned(fresh, earlier), choose(device), None, reason)
 
 
@@ -184,10 +190,8 @@ def place_new(coordinates: np.ndarray, neighbour_rows: np.ndarray, cosines: np.n
     return placed
 
 
-def align(coordinates: np.ndarray, onto: np.ndarray) -> np.ndarray:
+def align(coordinates: np.ndarray, onto: np.ndarray, *, keep_spread: bool = False) -> np.ndarray:
     """Turn, mirror and move a map so that it lies as well as it can on another (orthogonal Procrustes).
-
-    It is not scaled: its scale is that of UMAP's forces, and the next day starts from it.
 
     Parameters
     ----------
@@ -195,6 +199,9 @@ def align(coordinates: np.ndarray, onto: np.ndarray) -> np.ndarray:
         float32, shape (n, 2).
     onto
         The same shape; rows with NaN do not count.
+    keep_spread
+        Give it the spread of the other, too: refined day after day, a map would grow by a tenth of a percent or more a
+        day. A layout from scratch has its own, which balances UMAP's forces.
     """
     import numpy as np
 
@@ -202,8 +209,10 @@ def align(coordinates: np.ndarray, onto: np.ndarray) -> np.ndarray:
     if not both.any():
         return coordinates
     middle, target = coordinates[both].mean(axis=0), onto[both].mean(axis=0)
-    left, _, right = np.linalg.svd((coordinates[both] - middle).T @ (onto[both] - target))
-    return ((coordinates - middle) @ (left @ right) + target).astype(np.float32)
+    own, other = coordinates[both] - middle, onto[both] - target
+    left, _, right = np.linalg.svd(own.T @ other)
+    scale = np.linalg.norm(other) / (np.linalg.norm(own) or 1.0) if keep_spread else 1.0
+    return (scale * (coordinates - middle) @ (left @ right) + target).astype(np.float32)
 
 
 def displacement(before: np.ndarray, after: np.ndarray) -> tuple[float, float] | None:

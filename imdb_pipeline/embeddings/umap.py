@@ -87,7 +87,7 @@ def optimise(
 ) -> np.ndarray:
     """Lay the movies out, from a start, by the cross entropy between the fuzzy graphs of the vectors and of the map.
 
-    McInnes, Healy, Melville, "UMAP", arXiv 1802.03426, section 3. The start is taken as it is, neither scaled nor moved.
+    McInnes, Healy, Melville, "UMAP", arXiv 1802.03426, section 3. The start is taken as it is, not scaled.
 
     Parameters
     ----------
