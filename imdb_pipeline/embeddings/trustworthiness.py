@@ -78,10 +78,10 @@ def nearest_on_map(coordinates: np.ndarray, k: int, rows: np.ndarray | None = No
         Of which; all by default.
     """
     import numpy as np
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     rows = np.arange(len(coordinates)) if rows is None else rows
-    _, found = cKDTree(coordinates).query(coordinates[rows], k=k + 1)
+    _, found = KDTree(coordinates).query(coordinates[rows], k=k + 1)
     # Of movies at one point, the row itself need not be the first, nor among those found.
     others = found != rows[:, None]
     others[others.all(axis=1), -1] = False

@@ -11,7 +11,7 @@ import logging
 import time
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.settings import MapSettings
 
@@ -168,16 +168,16 @@ def _umap_learn(
 
     # UMAP's own class would stretch the start into a square, and with it yesterday's map.
     random = np.random.RandomState(seed)
-    graph, _, _ = fuzzy_simplicial_set(
+    graph: Any = fuzzy_simplicial_set(
         embeddings, rows.shape[1], random, "cosine", knn_indices=rows, knn_dists=distances
-    )
+    )[0]
     graph = graph.tocoo()
     graph.sum_duplicates()
     sampled = graph.data >= graph.data.max() / schedule.epochs
     head, tail, weights = graph.row[sampled], graph.col[sampled], graph.data[sampled]
     a, b = find_ab_params(1.0, min_dist)
     positions = start.copy(order="C")
-    return optimize_layout_euclidean(
+    optimize_layout_euclidean(
         positions,
         positions,
         head,
@@ -197,6 +197,7 @@ def _umap_learn(
             "bar_format": "{n_fmt} of {total_fmt} epochs, {remaining} left",
         },
     )
+    return positions
 
 
 class _Log:
