@@ -81,7 +81,7 @@ def nearest_on_map(coordinates: np.ndarray, k: int, rows: np.ndarray | None = No
     from scipy.spatial import KDTree
 
     rows = np.arange(len(coordinates)) if rows is None else rows
-    _, found = KDTree(coordinates).query(coordinates[rows], k=k + 1)
+    found = np.asarray(KDTree(coordinates).query(coordinates[rows], k=k + 1)[1])
     # Of movies at one point, the row itself need not be the first, nor among those found.
     others = found != rows[:, None]
     others[others.all(axis=1), -1] = False
