@@ -4,8 +4,8 @@
 
 Yesterday's vectors are laid out; today one in two hundred has changed or is new. Each row is a process of its own, with
 its imports and compilation: umap-learn as it comes, with approximate neighbours of its own, then ours, which has the
-exact neighbours (their own row) and measures its trustworthiness too. `moved` is how far movies are from where they were
-on yesterday's map, median and 95th percentile, in units of the map's spread, after turning one onto the other. The
+exact neighbours (their own row) and measures its trustworthiness too. `moved` is how far movies are from where they
+were on yesterday's map, median and 95th percentile, in units of the map's spread, after turning one onto the other. The
 vectors are synthetic, in clusters, 768-D: 10,000 and 40,000, and 242,000 on a GPU; with --home, those of that home. The
 ratio is to umap-learn's CPU seconds.
 """

@@ -57,6 +57,7 @@ def test_every_size_of_catalogue_gets_a_finite_map_and_then_another(n):
     assert np.isfinite(layout.coordinates).all()
     assert layout.method == ("umap-learn" if n >= 16 else "two principal components")
     assert (layout.trustworthiness is None) == (n < 3)
+    assert (layout.reference is None) == (n < 16)
     again = laid_out(vectors, Earlier("2026-03-03", layout.coordinates, layout.reference or 0.0))
     assert np.isfinite(again.coordinates).all()
     assert again.start == ("2026-03-03" if n >= 16 else None)
@@ -119,28 +120,31 @@ def test_a_new_movie_whose_neighbours_are_new_is_placed_after_them_and_one_witho
     np.testing.assert_allclose(placed[4:], [[2, 0]] * 2, atol=0.01)
 
 
-@pytest.mark.parametrize(
-    ("share", "reference", "says"),
-    [
-        (MOST_NEW + 0.1, 0.5, "30% of the movies are new or have another document, at most 20% may"),
-        (0.0, 1.5, "trustworthiness fell by 0."),
-    ],
-)
-def test_a_map_that_would_be_no_good_is_laid_out_from_scratch_and_turned_as_yesterdays_was(
-    first, caplog, share, reference, says
-):
+def test_a_map_with_too_much_new_is_laid_out_from_scratch_and_turned_as_yesterdays_was(first, caplog):
     vectors, layout = first
     mirrored = layout.coordinates @ np.array([[0, 1], [1, 0]], dtype=np.float32) + 5
-    earlier = Earlier("2026-03-03", mirrored.copy(), reference)
-    earlier.coordinates[: int(share * len(vectors))] = np.nan
+    earlier = Earlier("2026-03-03", mirrored.copy(), layout.reference)
+    earlier.coordinates[: int((MOST_NEW + 0.1) * len(vectors))] = np.nan
     with caplog.at_level(logging.INFO, logger="imdb_pipeline"):
         fresh = laid_out(vectors, earlier)
-    assert fresh.start is None
-    assert fresh.reason.startswith(says)
-    assert f"from scratch: {says}" in caplog.text
-    assert fresh.reference == fresh.trustworthiness
-    np.testing.assert_allclose(fresh.coordinates, align(layout.coordinates, earlier.coordinates), atol=1e-4)
+    assert (fresh.start, fresh.placed) == (None, 54)
+    assert fresh.reason == "30% of the movies are new or have another document, at most 20% may"
+    assert f"from scratch: {fresh.reason}" in caplog.text
     np.testing.assert_allclose(fresh.coordinates, mirrored, atol=0.5)
+
+
+def test_a_map_that_lost_its_trust_is_laid_out_from_scratch_unless_that_is_no_better(first):
+    vectors, layout = first
+    jumbled = Earlier("2026-03-03", np.random.default_rng(0).permutation(layout.coordinates), layout.reference)
+    fresh = laid_out(vectors, jumbled)
+    assert fresh.start is None
+    assert "trustworthiness fell by 0." in fresh.reason
+    assert fresh.reference == fresh.trustworthiness > 0.9
+    short = replace(SETTINGS, epochs=1)
+    kept = laid_out(vectors, replace(after(layout), reference=1.5), settings=short)
+    assert kept.start == "2026-03-03"
+    assert kept.reason.endswith("and that would be no better")
+    assert kept.reference == kept.trustworthiness > 0.9
 
 
 def test_aligning_undoes_a_turn_a_mirror_and_a_shift_and_leaves_the_scale_unless_asked():

@@ -96,10 +96,10 @@ def measure_drift(
     years, group, counts = np.unique(release_year[known], return_inverse=True, return_counts=True)
     centred = embeddings[known] - embeddings[known].mean(axis=0)
     points = coordinates[known] - coordinates[known].mean(axis=0)
-    elapsed = release_year[known] - release_year[known].mean()
+    elapsed = (release_year[known] - release_year[known].mean()).astype(np.float32)
     direction = elapsed @ centred
     length = float(np.linalg.norm(direction))
-    spread = float(np.sqrt((centred**2).sum(axis=1).mean()))
+    spread = (_sum_of_squares(centred) / len(centred)) ** 0.5
     explained = _explained(centred, group, counts)
     along = centred @ (direction / (length or 1.0)) / (spread or 1.0)
     enough = counts >= FEWEST
@@ -141,9 +141,15 @@ def _explained(centred: np.ndarray, group: np.ndarray, counts: np.ndarray) -> fl
     import numpy as np
 
     n, groups = len(centred), len(counts)
-    total = float((centred.astype(np.float64) ** 2).sum())
+    total = _sum_of_squares(centred)
     if groups < 2 or n <= groups or not total:
         return None
     sums = np.stack([np.bincount(group, weights=column) for column in centred.T])
     within = total - float((sums**2 / counts).sum())
     return 1 - (within / (n - groups)) / (total / (n - 1))
+
+
+def _sum_of_squares(values: np.ndarray) -> float:
+    import numpy as np
+
+    return float(np.einsum("ij,ij->", values, values, dtype=np.float64))

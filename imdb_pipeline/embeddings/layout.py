@@ -6,7 +6,7 @@ How UMAP is run belongs to ``umap``, and what a map is worth to ``trustworthines
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from imdb_pipeline.embeddings.trustworthiness import trustworthiness
@@ -78,7 +78,7 @@ class Layout:
     trustworthiness
         See the module of that name; None for fewer than three movies.
     reference
-        The same of the layout from scratch that it comes from.
+        The same of the layout from scratch that it comes from; None where no day can start from it.
     moved
         Median and 95th percentile of how far the movies of both maps moved, in units of the map's spread (the root
         mean square distance from its middle); None without an earlier map.
@@ -108,7 +108,7 @@ def lay_out(
 
     An earlier map is refined: what it has stays where it is but for a short optimisation, and what is new begins among
     its neighbours. Where too much is new, or the result is not as trustworthy as it should be, the map is laid out from
-    scratch and turned as the earlier one was.
+    scratch and turned as the earlier one was, unless that would be no better.
 
     Parameters
     ----------
@@ -126,37 +126,43 @@ def lay_out(
     n = len(embeddings)
     new = n if earlier is None else int(np.isnan(earlier.coordinates).any(axis=1).sum())
 
-    def layout(coordinates: np.ndarray, method: str, start: str | None, reason: str) -> Layout:
+    def layout(coordinates: np.ndarray, start: str | None, reason: str) -> Layout:
         trust = trustworthiness(embeddings, coordinates, seed=seed, device=device)
         reference = earlier.reference if earlier is not None and start is not None else trust
         moved = None if earlier is None else displacement(earlier.coordinates, coordinates)
-        return Layout(coordinates, method, start, reason, new, trust, reference, moved)
+        return Layout(coordinates, choose(device), start, reason, new, trust, reference, moved)
 
     if n < _FEWEST:
-        components = _turned(principal_components(embeddings), earlier)
-        return layout(components, "two principal components", None, f"fewer than {_FEWEST} movies")
+        components = layout(principal_components(embeddings), None, f"fewer than {_FEWEST} movies")
+        return replace(components, method="two principal components", reference=None)
     arguments = (embeddings, neighbour_rows, cosines, settings)
+    refined = None
     if earlier is None:
         reason = "there is no earlier map of this encoder under these settings"
     elif new > MOST_NEW * n:
         reason = f"{new / n:.0%} of the movies are new or have another document, at most {MOST_NEW:.0%} may"
     else:
         start = place_new(earlier.coordinates, neighbour_rows, cosines, seed=seed)
-        refined = optimise(start, *arguments, REFINEMENT, seed=seed, device=device)
-        refined = align(refined, earlier.coordinates, keep_spread=True)
-        reason = f"{new} movies are new or have another document"
-        result = layout(refined, choose(device), earlier.day, reason)
-        lost = earlier.reference - (result.trustworthiness or 0.0)
+        coordinates = optimise(start, *arguments, REFINEMENT, seed=seed, device=device)
+        coordinates = align(coordinates, earlier.coordinates, keep_spread=True)
+        refined = layout(coordinates, earlier.day, f"{new} movies are new or have another document")
+        lost = earlier.reference - (refined.trustworthiness or 0.0)
         if lost <= MOST_LOST:
-            return result
+            return refined
         reason = f"trustworthiness fell by {lost:.3f} since the last layout from scratch"
     log.info("from scratch: %s", reason)
-    start = first_positions(embeddings, settings, seed=seed)
-    fresh = optimise(start, *arguments, full_schedule(n, settings), seed=seed, device=device)
+    coordinates = first_positions(embeddings, settings, seed=seed)
+    coordinates = optimise(coordinates, *arguments, full_schedule(n, settings), seed=seed, device=device)
     if not settings.epochs:
         # It is more trustworthy for it, and the next day has less left to move.
-        fresh = optimise(fresh, *arguments, SETTLING, seed=seed, device=device)
-    return layout(_turned(fresh, earlier), choose(device), None, reason)
+        coordinates = optimise(coordinates, *arguments, SETTLING, seed=seed, device=device)
+    if earlier is not None:
+        coordinates = align(coordinates, earlier.coordinates)
+    fresh = layout(coordinates, None, reason)
+    if refined is not None and (fresh.trustworthiness or 0.0) <= (refined.trustworthiness or 0.0):
+        # The vectors have become harder to lay out; from now on the map is held against what it is today.
+        return replace(refined, reference=refined.trustworthiness, reason=f"{reason}, and that would be no better")
+    return fresh
 
 
 def place_new(coordinates: np.ndarray, neighbour_rows: np.ndarray, cosines: np.ndarray, *, seed: int) -> np.ndarray:
@@ -228,7 +234,3 @@ def displacement(before: np.ndarray, after: np.ndarray) -> tuple[float, float] |
         return None
     median, most = np.quantile(np.linalg.norm(after[both] - before[both], axis=1) / spread, [0.5, 0.95])
     return float(median), float(most)
-
-
-def _turned(coordinates: np.ndarray, earlier: Earlier | None) -> np.ndarray:
-    return coordinates if earlier is None else align(coordinates, earlier.coordinates)
