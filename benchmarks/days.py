@@ -27,6 +27,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from unittest import mock
 
+if __name__ == "__main__":
+    sys.path.remove(str(Path(__file__).resolve().parent))  # `import umap` shall find the package, not umap.py here
+
 FIRST = date(2026, 3, 1)
 FILES = ("title.basics", "title.ratings", "title.principals", "name.basics")
 QUICK_DAYS, QUICK_MOVIES = 10, 60

@@ -71,6 +71,20 @@ class GateSettings:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class MapSettings:
+    """How UMAP lays out the map."""
+
+    neighbours: Annotated[int, Field(ge=2, le=101)] = 30
+    """of each movie that the layout keeps together, the movie itself counted"""
+    min_dist: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """how near movies may come to one another: 0 packs clusters tightly"""
+    init: Literal["pca", "random"] = "pca"
+    """where a layout from scratch starts: the vectors' two main components, or anywhere"""
+    epochs: Annotated[int, Field(ge=0)] = 0
+    """of a layout from scratch; 0: 500, or 200 for more than 10,000 movies"""
+
+
+@dataclass(frozen=True, config=_STRICT)
 class TrainingSettings:
     """How the predictors are trained."""
 
@@ -120,6 +134,7 @@ class Settings:
     imdb: ImdbSettings = field(default_factory=ImdbSettings)
     catalogue: CatalogueSettings = field(default_factory=CatalogueSettings)
     gates: GateSettings = field(default_factory=GateSettings)
+    map: MapSettings = field(default_factory=MapSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)

@@ -1,4 +1,4 @@
-"""The encoder, the cache, the neighbours and the map, with a real small encoder."""
+"""The encoder, the cache and the neighbours, with a real small encoder."""
 
 import json
 import shutil
@@ -14,7 +14,6 @@ from imdb_pipeline.embeddings.cache import fill_cache, read_embeddings
 from imdb_pipeline.embeddings.encoder import Encoder
 from imdb_pipeline.embeddings.model_files import EMBEDDED, choose_encoder
 from imdb_pipeline.embeddings.neighbours import nearest, neighbour_table
-from imdb_pipeline.embeddings.umap import project
 from imdb_pipeline.errors import InputError, NotPublishedError, PipelineError
 from imdb_pipeline.store import Pool
 from imdb_pipeline_tests.commands import run_command
@@ -172,26 +171,3 @@ def test_neighbours_are_the_exact_nearest_and_never_the_row_itself(n, k, monkeyp
     assert not (rows == np.arange(n)[:, None]).any()
     table = neighbour_table(pl.Series([f"tt{i}" for i in range(n)]), rows, cosines)
     assert table["neighbours"].dtype == pl.List(pl.UInt32)
-
-
-@pytest.mark.parametrize("n", [1, 2, 5, 40])
-def test_every_size_of_catalogue_gets_a_finite_map(n):
-    vectors = unit_rows(n, 16)
-    projection = project(vectors, *nearest(vectors), seed=0, device="cpu")
-    assert projection.coordinates.shape == (n, 2)
-    assert np.isfinite(projection.coordinates).all()
-    assert (projection.method == "umap-learn") == (n >= 16)
-
-
-def test_the_map_is_the_same_for_the_same_seed_and_keeps_groups_together():
-    centres = unit_rows(3, 16, seed=1)
-    rows = centres.repeat(40, axis=0) + 0.1 * unit_rows(120, 16, seed=2)
-    vectors = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-    neighbours = nearest(vectors)
-    first = project(vectors, *neighbours, seed=0, device="cpu").coordinates
-    np.testing.assert_array_equal(first, project(vectors, *neighbours, seed=0, device="cpu").coordinates)
-    assert np.abs(first - project(vectors, *neighbours, seed=1, device="cpu").coordinates).max() > 0
-    means = first.reshape(3, 40, 2).mean(axis=1)
-    within = np.linalg.norm(first.reshape(3, 40, 2) - means[:, None], axis=2).mean()
-    between = np.linalg.norm(means[:, None] - means[None], axis=2).max()
-    assert between > 3 * within

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ class Work(Request):
     Attributes
     ----------
     inputs
-        By asset; what is read at the previous good day stands under ``previous_ASSET``, where there is such a day.
+        By asset; what is read at an earlier good day stands under ``previous_ASSET``, where there is such a day.
     values
         The settings that are part of its key.
     folder
@@ -129,6 +130,7 @@ class Stage:
     inputs: tuple[str, ...]
     earlier: frozenset[str]
     previous: tuple[str, ...]
+    warm_start: bool
     code_version: str
     settings: Callable[[Request], dict[str, Any]]
     build: Callable[[Work], Made]
@@ -149,6 +151,19 @@ class Stage:
         """Return the key of its result: from what ``settings`` gave for the request, and the inputs."""
         hashes = {name: revision.data_hash for name, revision in inputs.items()}
         return step_key(self.asset, self.code_version, hashes, settings)
+
+    def resolve_start(self, request: Request, key: str) -> dict[str, Revision]:
+        """Return its own result of the latest day before the first that has this key, with its files; else none.
+
+        Made again, a day that was the same as the one before so starts from where that one did.
+        """
+        if not self.warm_start:
+            return {}
+        held = [request.store.latest(self.asset, day) for day in request.store.days(self.asset) if day < request.day]
+        for revision in reversed([*takewhile(lambda each: each.key != key, filter(None, held))]):
+            if not revision.expired:
+                return {f"previous_{self.asset}": revision}
+        return {}
 
     def _resolve_previous(self, request: Request) -> dict[str, Revision]:
         """Return the revisions of the latest day before that holds all of ``previous``, with their files; else none."""
@@ -179,6 +194,7 @@ def published_asset(
     inputs: tuple[str, ...] = (),
     earlier: tuple[str, ...] = (),
     previous: tuple[str, ...] = (),
+    warm_start: bool = False,
     lineage: tuple[str, ...] | None = None,
     settings: Callable[[Request], dict[str, Any]] = lambda request: {},
     gates: Sequence[Gate[Any]] = (),
@@ -196,6 +212,9 @@ def published_asset(
         Assets read at the same day, but those in ``earlier`` at the latest day up to it.
     previous
         Those of them that are read at the previous good day as well, where there is one.
+    warm_start
+        Whether it starts from its own result of an earlier day. That is no part of its key: what is held under it is
+        as good whatever day came before, so a day with the same inputs takes it over.
     lineage
         The inputs that Dagster is told of, where all others are upstream of these and their changes show in them.
     settings
@@ -213,10 +232,21 @@ def published_asset(
             raise ValueError(f"{asset_name} reads {sorted(unknown)}, which no asset before it makes")
         declared = {gate.name: (gate.description, gate.required) for gate in gates}
         declared |= {check: (text, True) for check, text in (checks or {}).items()}
-        stage = Stage(asset_name, inputs, frozenset(earlier), previous, code_version, settings, build, tuple(declared))
+        stage = Stage(
+            asset_name,
+            inputs,
+            frozenset(earlier),
+            previous,
+            warm_start,
+            code_version,
+            settings,
+            build,
+            tuple(declared),
+        )
         other_days = {
             "read at an earlier day": ", ".join(earlier),
             "compared with the previous good day's": ", ".join(previous),
+            "starts from an earlier good day's": asset_name if warm_start else "",
         }
         STAGES[asset_name] = stage
         OVERRIDABLE.update(f"{asset_name}/{gate.name}" for gate in gates if gate.required and gate.thresholds)
@@ -262,6 +292,7 @@ def _materialize(
             if held is not None:
                 yield from _reuse(stage, held, request, inputs)
             else:
+                inputs |= stage.resolve_start(request, key)
                 yield from _make(stage, request, inputs, values, key, run=context.run.run_id)
     except PipelineError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error

@@ -35,7 +35,9 @@ def write_report(path: Path, *, day: str, source: str, revisions: Mapping[str, R
     from imdb_pipeline.results.plots import draw_map, draw_ratings
 
     movies = pl.read_parquet(revisions["movies"].file("movies.parquet"))
-    points = pl.read_parquet(revisions["movie_map"].file("map.parquet"))
+    points = pl.read_parquet(revisions["movie_map"].file("map.parquet")).join(
+        movies.select("tconst", "release_year", "average_rating"), on="tconst", how="left"
+    )
     split = pl.read_parquet(revisions["rating_split"].file("split.parquet"))
     board = json.loads(revisions["leaderboard"].file("leaderboard.json").read_bytes())
     champion = json.loads(revisions["champion"].file("champion.json").read_bytes())
@@ -57,7 +59,9 @@ def write_report(path: Path, *, day: str, source: str, revisions: Mapping[str, R
         counts=counts,
         changed=_changed(revisions.get("catalogue_changes")),
         ratings=_embedded(draw_ratings(movies["average_rating"])),
-        map=_embedded(draw_map(points.join(movies.select("tconst", "average_rating"), on="tconst", how="left"))),
+        map=_embedded(draw_map(points)),
+        layout=_layout(revisions["movie_map"]),
+        drift=_drift(revisions["movie_map"], points),
         rows=[{**row, "fit_seconds": _fit_seconds(revisions, row["model"])} for row in board["rows"]],
         scale=max([0.01, *(row["r2_high"] for row in board["rows"] if row["r2_high"] is not None)]),
         too_few=board["too_few"],
@@ -130,6 +134,27 @@ def _changed(revision: Revision | None) -> dict[str, Any] | None:
             for name, count in names.items()
         ],
     }
+
+
+def _layout(revision: Revision) -> dict[str, Any]:
+    """Return how the map was laid out, and how far to trust it."""
+    info = revision.manifest["info"]
+    return {name: info[name] for name in ("method", "start", "reason", "trustworthiness", "moved")}
+
+
+def _drift(revision: Revision, points: pl.DataFrame) -> dict[str, Any] | None:
+    """Return the drift over release years with its picture; None where no movies have a year."""
+    import polars as pl
+
+    from imdb_pipeline.results.plots import draw_drift
+
+    if "drift.json" not in revision.manifest["files"]:
+        return None
+    years = pl.read_parquet(revision.file("years.parquet"))
+    figures = json.loads(revision.file("drift.json").read_bytes())
+    year_only = years.with_columns(count=(pl.col("year_only") * pl.col("movies")).round().cast(pl.Int64))
+    largest = year_only.filter(pl.col("count") > 0).sort("count", "release_year", descending=[True, False]).head(_TOP)
+    return {**figures, "picture": _embedded(draw_drift(points, years)), "clusters": largest.to_dicts()}
 
 
 def _notable(titled: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:

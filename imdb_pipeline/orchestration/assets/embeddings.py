@@ -1,12 +1,20 @@
 """Group ``embeddings``: a vector per document, its nearest neighbours, the map."""
 
 import base64
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from imdb_pipeline.errors import PipelineError
+from imdb_pipeline.errors import NotPublishedError, PipelineError
 from imdb_pipeline.gates import Outcome
 from imdb_pipeline.orchestration.publishing import Made, Request, Work, published_asset, table
+from imdb_pipeline.store import Revision
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+
+    from imdb_pipeline.embeddings.layout import Earlier
 
 
 def _encoder_settings(request: Request) -> dict:
@@ -105,42 +113,111 @@ def movie_neighbours(work: Work) -> Made:
     group="embeddings",
     kinds={"umap", "parquet"},
     inputs=("movie_embeddings", "movie_neighbours", "movies"),
-    settings=lambda request: {"seed": request.compute.seed},
+    warm_start=True,
+    settings=lambda request: {"seed": request.compute.seed, **vars(request.settings.map)},
+    code_version="2",
     gpu=True,
 )
 def movie_map(work: Work) -> Made:
-    """UMAP coordinates of every embedded movie: tconst, x, y. Seeded; laid out from the exact neighbours."""
-    import numpy as np
+    """UMAP coordinates of every embedded movie: tconst, x, y, laid out from the exact neighbours. It starts from the
+    day before, so that it does not jump. With it how far to trust it, and the drift over release years."""
+    import json
+
     import polars as pl
 
-    from imdb_pipeline.embeddings.umap import project
-    from imdb_pipeline.results.plots import draw_map
+    from imdb_pipeline.embeddings.drift import measure_drift
+    from imdb_pipeline.embeddings.layout import lay_out
+    from imdb_pipeline.results.plots import draw_drift, draw_map
 
     documents, vectors = load_vectors(work)
     neighbours = pl.read_parquet(work.file("movie_neighbours", "neighbours.parquet"))
-    k = neighbours["neighbours"].list.len().min() or 0
-    projection = project(
+    rows, cosines = (_matrix(neighbours[name]) for name in ("neighbours", "cosines"))
+    layout = lay_out(
         vectors,
-        np.array(neighbours["neighbours"].to_list(), dtype=np.int64).reshape(len(vectors), int(k)),  # pyright: ignore[reportArgumentType]
-        np.array(neighbours["cosines"].to_list(), dtype=np.float32).reshape(len(vectors), int(k)),  # pyright: ignore[reportArgumentType]
+        rows,
+        cosines,
+        work.settings.map,
+        earlier=_earlier_map(work, documents),
         seed=work.compute.seed,
         device=work.compute.device,
     )
-    frame = pl.DataFrame(
-        {"tconst": documents["tconst"], "x": projection.coordinates[:, 0], "y": projection.coordinates[:, 1]}
-    )
+    frame = pl.DataFrame({"tconst": documents["tconst"], "x": layout.coordinates[:, 0], "y": layout.coordinates[:, 1]})
     frame.write_parquet(work.folder / "map.parquet")
-    movies = pl.read_parquet(work.file("movies", "movies.parquet"), columns=["tconst", "average_rating"])
-    picture = draw_map(frame.join(movies, on="tconst", how="left"), width_inches=5, dots_per_inch=90)
-    encoded = base64.b64encode(picture).decode()
+    movies = pl.read_parquet(
+        work.file("movies", "movies.parquet"), columns=["tconst", "release_year", "average_rating"]
+    )
+    points = frame.join(movies, on="tconst", how="left", maintain_order="left")
+    release_year = points["release_year"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    drift = measure_drift(release_year, vectors, rows, layout.coordinates)
+    shown = {"map": draw_map(points, width_inches=5, dots_per_inch=90)}
+    figures = {}
+    if drift is not None:
+        drift.years.write_parquet(work.folder / "years.parquet")
+        figures = drift.figures()
+        (work.folder / "drift.json").write_text(json.dumps(figures, indent=2))
+        shown["drift"] = draw_drift(points, drift.years, width_inches=7, dots_per_inch=80)
+    pictures = {
+        name: dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(png).decode()})")
+        for name, png in shown.items()
+    }
+    measured = {
+        "trustworthiness": layout.trustworthiness,
+        "moved_median": layout.moved and layout.moved[0],
+        "moved_95th_percentile": layout.moved and layout.moved[1],
+        **figures,
+    }
     return Made(
         rows=len(frame),
         metadata={
-            "method": projection.method,
-            "map": dg.MetadataValue.md(f"![the movies, coloured by rating](data:image/png;base64,{encoded})"),
+            "method": layout.method,
+            "starts from": layout.start or "scratch",
+            "because": layout.reason,
+            **{name.replace("_", " "): value for name, value in measured.items() if value is not None},
+            **pictures,
         },
-        info={"method": projection.method},
+        info={
+            "method": layout.method,
+            "start": layout.start,
+            "reason": layout.reason,
+            "placed": layout.placed,
+            "trustworthiness": layout.trustworthiness,
+            "reference": layout.reference,
+            "moved": layout.moved,
+        },
     )
+
+
+def _earlier_map(work: Work, documents: "pl.DataFrame") -> "Earlier | None":
+    """Return the map that today's may start from, in today's rows: one of the same encoder under the same settings."""
+    import json
+
+    import polars as pl
+
+    from imdb_pipeline.embeddings.layout import Earlier
+
+    def encoder(embeddings: Revision) -> str:
+        return json.loads(embeddings.file("encoder.json").read_bytes())["pool"]
+
+    revision = work.previous("movie_map")
+    if revision is None or revision.manifest["settings"] != work.values:
+        return None
+    reference = revision.manifest["info"].get("reference")
+    try:
+        embedded = work.store.referenced("movie_embeddings", revision.manifest["inputs"]["movie_embeddings"])
+        if reference is None or encoder(embedded) != encoder(work.inputs["movie_embeddings"]):
+            return None
+        before = pl.read_parquet(embedded.file("embeddings.parquet"), columns=["tconst", "document_hash"])
+    except NotPublishedError:
+        return None
+    places = pl.read_parquet(revision.file("map.parquet")).join(before, on="tconst")
+    known = documents.join(places, on=["tconst", "document_hash"], how="left", maintain_order="left")
+    return Earlier(revision.day, known.select(pl.col("x", "y").fill_null(float("nan"))).to_numpy(), reference)
+
+
+def _matrix(lists: "pl.Series") -> "np.ndarray":
+    """Return a column of lists, or of arrays, of one length as an array of two dimensions."""
+    width = len(lists[0]) if len(lists) else 0
+    return lists.explode(empty_as_null=False).to_numpy().reshape(len(lists), width)
 
 
 def load_vectors(work: Work):
