@@ -162,7 +162,7 @@ def test_progress_says_tokens_rate_padding_time_left_and_what_was_held(tmp_path,
     assert len(lines) > 2
     for part in (
         f"of {run.embedded} documents",
-        "M tokens",
+        "k tokens",
         "documents a second",
         "0.0% padding",
         "left",
