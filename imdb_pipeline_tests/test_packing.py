@@ -8,6 +8,7 @@ import torch
 
 from imdb_pipeline import onednn
 from imdb_pipeline.embeddings import cache, encoder, progress
+from imdb_pipeline.embeddings.attention import by_flash_attention
 from imdb_pipeline.embeddings.cache import fill_cache
 from imdb_pipeline.embeddings.encoder import Encoder
 from imdb_pipeline.embeddings.model_files import choose_encoder
@@ -53,6 +54,15 @@ def test_a_text_has_the_vector_that_it_has_alone(kind, config, packed, tmp_path)
     vectors = loaded.encode(loaded.tokenize(TEXTS))()
     assert loaded.packed == packed
     np.testing.assert_allclose(vectors, one_by_one(loaded, TEXTS), atol=2e-6)
+
+
+def test_flash_attention_takes_what_the_seam_gives_it():
+    """Without a GPU only as far as shapes go: the operator of the installed PyTorch, on tensors without data."""
+    query, key, value = (torch.empty(12, 2, 16, dtype=torch.bfloat16, device="meta") for _ in range(3))
+    starts = torch.empty(4, dtype=torch.int32, device="meta")
+    for window in (-1, 8):
+        attended = by_flash_attention(query, key, value, starts, 6, window, 0.25)
+        assert (attended.shape, attended.dtype) == (query.shape, torch.bfloat16)
 
 
 def test_the_embedded_encoder_is_packed():

@@ -42,12 +42,7 @@ def register() -> str:
         scale: float,
     ) -> torch.Tensor:
         if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
-            from torch.nn.attention.varlen import varlen_attn
-
-            attended = varlen_attn(
-                query, key, value, starts, starts, longest, longest, scale=scale, window_size=(window, window)
-            )
-            return attended.contiguous()  # pyright: ignore[reportAttributeAccessIssue]
+            return by_flash_attention(query, key, value, starts, longest, window, scale)
         return _by_equal_lengths(query, key, value, starts.tolist(), window, scale)
 
     @packed_attention.register_fake
@@ -84,6 +79,24 @@ def register() -> str:
 
     AttentionInterface.register(NAME, attention)
     return NAME
+
+
+def by_flash_attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    starts: torch.Tensor,
+    longest: int,
+    window: int,
+    scale: float,
+) -> torch.Tensor:
+    """Attend in half precision on CUDA: shapes (tokens, heads, width), starts (sequences + 1,)."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    attended: Any = varlen_attn(
+        query, key, value, starts, starts, longest, longest, scale=scale, window_size=(window, window)
+    )
+    return attended.contiguous()
 
 
 def _by_equal_lengths(
