@@ -80,6 +80,17 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class ExecutionSettings:
+    """Where the steps of a run from the UI, a schedule or the sensor run; see docs/fan-out.md."""
+
+    executor: Literal["multiprocess", "in_process", "ray", "kubernetes"] = "multiprocess"
+    workers: Annotated[int, Field(ge=1)] = 1
+    """steps on a GPU at once, and shares that a day's new documents are embedded in"""
+    config: str = ""
+    """a YAML file with options of the executor, absolute or in the home; empty: none"""
+
+
+@dataclass(frozen=True, config=_STRICT)
 class RetentionSettings:
     """What a collection keeps: files of how many of the newest days that the home holds, and revisions of a day."""
 
@@ -121,6 +132,7 @@ class Settings:
     catalogue: CatalogueSettings = field(default_factory=CatalogueSettings)
     gates: GateSettings = field(default_factory=GateSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    execution: ExecutionSettings = field(default_factory=ExecutionSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
 

@@ -9,17 +9,21 @@ import inspect
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from imdb_pipeline.compute import Compute
+from imdb_pipeline.compute import Compute, on_free_gpu
 from imdb_pipeline.dumps.snapshot import Snapshot, find_snapshot
 from imdb_pipeline.errors import GateError, PipelineError
 from imdb_pipeline.gates import Gate, Outcome, override, require
+from imdb_pipeline.orchestration.dead_runs import COMMAND_TAG
+from imdb_pipeline.orchestration.executors import gpu_tags
+from imdb_pipeline.orchestration.fan_out import FanOut, Share, Shares, count_shares, fanned_out, limit_pool
 from imdb_pipeline.orchestration.partitions import DAYS
 from imdb_pipeline.orchestration.resources import Accelerator, Home
 from imdb_pipeline.overrides import overrides
@@ -34,6 +38,8 @@ REUSE_TAG = "imdb_pipeline/reuse"
 SNAPSHOT_TAG = "imdb_pipeline/snapshot"
 """The id of the four files that a run is about."""
 GPU_POOL = "gpu"
+GPU_LOCKS = ".gpus"
+"""In a home: a file a GPU, held by the step that computes on it."""
 OWNERS = ["team:imdb_pipeline"]
 
 
@@ -80,6 +86,8 @@ class Work(Request):
         The id of the Dagster run.
     reasons
         Recorded overrides of the snapshot, by ``ASSET/GATE``.
+    shares
+        What became of the shares of its work.
     """
 
     inputs: Mapping[str, Revision]
@@ -87,6 +95,7 @@ class Work(Request):
     folder: Path
     run: str
     reasons: Mapping[str, str]
+    shares: Shares
 
     def file(self, asset: str, name: str) -> Path:
         return self.inputs[asset].file(name)
@@ -133,6 +142,7 @@ class Stage:
     settings: Callable[[Request], dict[str, Any]]
     build: Callable[[Work], Made]
     checks: tuple[str, ...]
+    gpu: bool
 
     def resolve_inputs(self, request: Request) -> dict[str, Revision]:
         """Return the revisions this stage reads: the day's, or the newest at or before it, or the previous good day's.
@@ -185,6 +195,7 @@ def published_asset(
     checks: Mapping[str, str] | None = None,
     code_version: str = "1",
     gpu: bool = False,
+    fan_out: FanOut | None = None,
     name: str | None = None,
     description: str | None = None,
 ) -> Callable[[Callable[[Work], Made]], dg.AssetsDefinition]:
@@ -204,6 +215,8 @@ def published_asset(
         Those whose outcomes it reports.
     checks
         Name and description of each outcome that it reports beside them.
+    fan_out
+        How its work is cut into shares where there are several workers.
     """
 
     def decorate(build: Callable[[Work], Made]) -> dg.AssetsDefinition:
@@ -213,7 +226,9 @@ def published_asset(
             raise ValueError(f"{asset_name} reads {sorted(unknown)}, which no asset before it makes")
         declared = {gate.name: (gate.description, gate.required) for gate in gates}
         declared |= {check: (text, True) for check, text in (checks or {}).items()}
-        stage = Stage(asset_name, inputs, frozenset(earlier), previous, code_version, settings, build, tuple(declared))
+        stage = Stage(
+            asset_name, inputs, frozenset(earlier), previous, code_version, settings, build, tuple(declared), gpu
+        )
         other_days = {
             "read at an earlier day": ", ".join(earlier),
             "compared with the previous good day's": ", ".join(previous),
@@ -231,6 +246,7 @@ def published_asset(
             partitions_def=DAYS,
             code_version=code_version,
             pool=GPU_POOL if gpu else None,
+            op_tags=gpu_tags() if gpu else None,
             metadata={name: value for name, value in other_days.items() if value},
             check_specs=[
                 dg.AssetCheckSpec(check, asset=asset_name, description=text, blocking=required)
@@ -240,21 +256,26 @@ def published_asset(
         def materialize(context: dg.AssetExecutionContext, home: Home, accelerator: Accelerator):
             yield from _materialize(context, stage, home, accelerator)
 
-        ASSETS.append(materialize)
-        return materialize
+        asset = materialize if fan_out is None else _fanned_out(materialize, stage, fan_out)
+        ASSETS.append(asset)
+        return asset
 
     return decorate
 
 
 def _materialize(
-    context: dg.AssetExecutionContext, stage: Stage, home: Home, accelerator: Accelerator
+    context: dg.OpExecutionContext | dg.AssetExecutionContext,
+    stage: Stage,
+    home: Home,
+    accelerator: Accelerator,
+    shares: Shares = Shares(),  # noqa: B008 (frozen)
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
-    try:
-        settings = home.settings()
-        day, store = context.partition_key, home.store
-        found = cache(partial(find_snapshot, settings, store, day=day, today=day))
-        request = Request(home.folder, settings, store, day, accelerator.choose(settings), found)
-        with home.store.lock(stage.asset, request.day):
+    with _failures(home):
+        shares.require_all(stage.asset)
+        with (
+            _taking_gpu(stage, _request(context, home, accelerator)) as request,
+            home.store.lock(stage.asset, request.day),
+        ):
             inputs = stage.resolve_inputs(request)
             values = stage.settings(request)
             key = stage.key(values, inputs)
@@ -262,7 +283,42 @@ def _materialize(
             if held is not None:
                 yield from _reuse(stage, held, request, inputs)
             else:
-                yield from _make(stage, request, inputs, values, key, run=context.run.run_id)
+                yield from _make(stage, request, inputs, values, key, run=context.run.run_id, shares=shares)
+
+
+def _fanned_out(asset: dg.AssetsDefinition, stage: Stage, fan_out: FanOut) -> dg.AssetsDefinition:
+    """Return the asset with its work cut into shares, unless its run is in one process or one worker is enough."""
+
+    def plan(context: dg.OpExecutionContext, home: Home, accelerator: Accelerator) -> int:
+        with _failures(home):
+            execution = home.settings().execution
+            limit_pool(context.instance, GPU_POOL, execution.workers)
+            if execution.workers == 1 or execution.executor == "in_process" or COMMAND_TAG in context.run.tags:
+                return 0
+            request = _request(context, home, accelerator)
+            return count_shares(fan_out.count(request, stage.resolve_inputs(request)), execution.workers)
+
+    def embed(context: dg.OpExecutionContext, home: Home, accelerator: Accelerator, share: Share) -> dict[str, Any]:
+        name = f"{stage.asset}_share_{share.number}"
+        with _failures(home), _taking_gpu(stage, _request(context, home, accelerator)) as request:
+            with home.store.lock(name, request.day):
+                report = fan_out.work(request, stage.resolve_inputs(request), share)
+            return {"share": share.number, **report}
+
+    return fanned_out(asset, plan=plan, share=embed, gather=partial(_gather, stage))
+
+
+def _gather(
+    stage: Stage, context: dg.OpExecutionContext, home: Home, accelerator: Accelerator, shares: Shares
+) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
+    yield from _materialize(context, stage, home, accelerator, shares)
+
+
+@contextmanager
+def _failures(home: Home) -> Iterator[None]:
+    """Turn what a user can do something about into a failure of one line, which is not tried again."""
+    try:
+        yield
     except PipelineError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
     except OSError as error:
@@ -270,6 +326,25 @@ def _materialize(
             raise
         text = f"{error.filename or home.folder}: {error.strerror}; check permissions and free space, and run again"
         raise dg.Failure(description=text, allow_retries=False) from error
+
+
+def _request(
+    context: dg.OpExecutionContext | dg.AssetExecutionContext, home: Home, accelerator: Accelerator
+) -> Request:
+    settings = home.settings()
+    day, store = context.partition_key, home.store
+    found = cache(partial(find_snapshot, settings, store, day=day, today=day))
+    return Request(home.folder, settings, store, day, accelerator.choose(settings), found)
+
+
+@contextmanager
+def _taking_gpu(stage: Stage, request: Request) -> Iterator[Request]:
+    """Give the request of a stage that computes on a GPU one for itself."""
+    if not stage.gpu:
+        yield request
+        return
+    with on_free_gpu(request.compute, request.home / GPU_LOCKS) as compute:
+        yield replace(request, compute=compute)
 
 
 def _reuse(
@@ -292,13 +367,17 @@ def _make(
     key: str,
     *,
     run: str,
+    shares: Shares,
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
     started = time.monotonic()
     log.info("%s: started", stage.asset, extra={"step": "started"})
     snapshot = _snapshot_id(values, inputs)
     reasons = overrides(request.home, snapshot)
     with request.store.stage(stage.asset) as folder:
-        made = stage.build(Work(**vars(request), inputs=inputs, values=values, folder=folder, run=run, reasons=reasons))
+        work = Work(
+            **vars(request), inputs=inputs, values=values, folder=folder, run=run, reasons=reasons, shares=shares
+        )
+        made = stage.build(work)
         outcomes = override(made.outcomes, stage.asset, reasons)
         yield from _check_results(stage, request.day, outcomes)
         try:

@@ -1,17 +1,100 @@
 """Group ``embeddings``: a vector per document, its nearest neighbours, the map."""
 
 import base64
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from imdb_pipeline.errors import PipelineError
 from imdb_pipeline.gates import Outcome
+from imdb_pipeline.orchestration.fan_out import FanOut, Share, Shares
 from imdb_pipeline.orchestration.publishing import Made, Request, Work, published_asset, table
+from imdb_pipeline.store import Pool, Revision, Store
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from imdb_pipeline.embeddings.cache import EmbeddingRun
+    from imdb_pipeline.embeddings.encoder import Encoder
 
 
 def _encoder_settings(request: Request) -> dict:
     settings = request.settings
     return {"encoder": settings.encoder, "revision": settings.encoder_revision, "dtype": request.compute.dtype}
+
+
+def _texts(store: Store, inputs: Mapping[str, Revision]) -> "pl.DataFrame":
+    """Return what a day embeds: tconst, document_hash, document."""
+    import polars as pl
+
+    from imdb_pipeline.catalogue.documents import read_documents
+
+    documents = pl.read_parquet(inputs["movie_documents"].file("documents.parquet"))
+    return read_documents(documents, store.pool("documents"))
+
+
+def _encoder(request: Request) -> "tuple[Encoder, Pool]":
+    """Return the encoder, and the pool that its vectors are kept in."""
+    from imdb_pipeline.embeddings.encoder import EncoderChoice, load_encoder
+
+    choice = EncoderChoice(request.settings.encoder, request.settings.encoder_revision)
+    encoder = load_encoder(choice, device=request.compute.device, dtype=request.compute.dtype)
+    return encoder, request.store.pool(f"embeddings_{encoder.identity.key()}")
+
+
+def _count_missing(request: Request, inputs: Mapping[str, Revision]) -> int:
+    """Return how many documents of the day the vectors of the newest day lack: no model is loaded to ask its cache."""
+    import json
+
+    import polars as pl
+
+    from imdb_pipeline.catalogue.documents import held_hashes
+
+    wanted = pl.read_parquet(inputs["movie_documents"].file("documents.parquet")).unique("document_hash")
+    days = request.store.days("movie_embeddings")
+    if not days:
+        return len(wanted)
+    pool = request.store.pool(
+        json.loads(request.store.get("movie_embeddings", days[-1]).file("encoder.json").read_bytes())["pool"]
+    )
+    pool.set_damaged_aside()
+    return len(wanted.join(held_hashes(pool), on="document_hash", how="anti"))
+
+
+def _embed_share(request: Request, inputs: Mapping[str, Revision], share: Share) -> dict[str, Any]:
+    """Embed the documents of a share that the cache lacks."""
+    import polars as pl
+
+    from imdb_pipeline.embeddings.cache import fill_cache
+
+    texts = _texts(request.store, inputs).filter(share.holds(pl.col("document_hash")))
+    encoder, pool = _encoder(request)
+    run = fill_cache(texts, pool, encoder, device=request.compute.device)
+    return {"embedded": run.embedded, "truncated": run.truncated, "seconds": run.seconds}
+
+
+def _gathered(texts: "pl.DataFrame", pool: Pool, shares: Shares) -> "EmbeddingRun":
+    """Return what the shares took together.
+
+    Raises
+    ------
+    PipelineError
+        The cache lacks a document all the same.
+    """
+    from imdb_pipeline.catalogue.documents import held_hashes
+    from imdb_pipeline.embeddings.cache import EmbeddingRun
+
+    wanted = texts.unique("document_hash")
+    missing = len(wanted.join(held_hashes(pool), on="document_hash", how="anti"))
+    if missing:
+        raise PipelineError(
+            f"{pool.root}: {shares.expected} shares ended, and the vectors of {missing} documents are missing; let all "
+            "workers see this home and use the same device (settings.toml), and materialize movie_embeddings again"
+        )
+    embedded, truncated = (sum(report[name] for report in shares.reports) for name in ("embedded", "truncated"))
+    seconds = max(report["seconds"] for report in shares.reports)
+    return EmbeddingRun(embedded, len(wanted) - embedded, truncated, seconds)
 
 
 @published_asset(
@@ -21,6 +104,7 @@ def _encoder_settings(request: Request) -> dict:
     settings=_encoder_settings,
     checks={"every_document_embedded": "Every document of the day has a finite vector of unit length."},
     gpu=True,
+    fan_out=FanOut(_count_missing, _embed_share),
 )
 def movie_embeddings(work: Work) -> Made:
     """A unit vector per document, 768-D with gte-modernbert-base and 384-D with the embedded MiniLM. The day's list of
@@ -28,26 +112,22 @@ def movie_embeddings(work: Work) -> Made:
     import json
     from dataclasses import asdict
 
-    import polars as pl
-
-    from imdb_pipeline.catalogue.documents import read_documents
     from imdb_pipeline.embeddings.cache import fill_cache, read_embeddings
-    from imdb_pipeline.embeddings.encoder import EncoderChoice, load_encoder
 
-    documents = pl.read_parquet(work.file("movie_documents", "documents.parquet"))
-    texts = read_documents(documents, work.store.pool("documents"))
-    choice = EncoderChoice(work.settings.encoder, work.settings.encoder_revision)
-    encoder = load_encoder(choice, device=work.compute.device, dtype=work.compute.dtype)
-    name = f"embeddings_{encoder.identity.key()}"
-    pool = work.store.pool(name)
+    texts = _texts(work.store, work.inputs)
+    documents = texts.select("tconst", "document_hash")
+    encoder, pool = _encoder(work)
     try:
-        run = fill_cache(texts, pool, encoder, device=work.compute.device)
+        if work.shares.expected:
+            run = _gathered(texts, pool, work.shares)
+        else:
+            run = fill_cache(texts, pool, encoder, device=work.compute.device)
         vectors = read_embeddings(documents["document_hash"], pool)
     except PipelineError as error:
         return Made(rows=0, outcomes=[Outcome("every_document_embedded", passed=False, message=str(error))])
     documents.write_parquet(work.folder / "embeddings.parquet", compression="zstd")
     identity = asdict(encoder.identity)
-    (work.folder / "encoder.json").write_text(json.dumps({**identity, "pool": name}, indent=2))
+    (work.folder / "encoder.json").write_text(json.dumps({**identity, "pool": pool.root.name}, indent=2))
     return Made(
         rows=len(documents),
         outcomes=[
@@ -61,6 +141,7 @@ def movie_embeddings(work: Work) -> Made:
             "held before": run.held,
             "cut at the maximum length": run.truncated,
             "documents a second": round(run.embedded / run.seconds, 1) if run.embedded else 0.0,
+            "shares": work.shares.expected,
         },
         info={"embedded": run.embedded, "held": run.held, "truncated": run.truncated},
     )
