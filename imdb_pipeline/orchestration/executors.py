@@ -17,7 +17,6 @@ from imdb_pipeline.settings import ExecutionSettings, Settings, home_path, load_
 
 MAX_CONCURRENT = 2
 """Steps at once in a run from the UI: each may hold a copy of the catalogue."""
-_PASSED_ON = ["IMDB_PIPELINE_HOME", "DAGSTER_HOME"]
 _GPU_TAGS = {
     "dagster-ray/config": {"num_gpus": 1},
     "dagster-k8s/config": {"container_config": {"resources": {"limits": {"nvidia.com/gpu": 1}}}},
@@ -47,6 +46,7 @@ def choose_executor(execution: ExecutionSettings, home: Path) -> dg.ExecutorDefi
         Its package is not installed, or the file with its options is missing, no YAML, or has wrong ones.
     """
     options = _read_options(home / execution.config) if execution.config else {}
+    passed_on = [f"IMDB_PIPELINE_HOME={home}"]
     if execution.executor == "multiprocess":
         executor = dg.multiprocess_executor
         options = {"max_concurrent": max(MAX_CONCURRENT, execution.workers), **options}
@@ -54,10 +54,10 @@ def choose_executor(execution: ExecutionSettings, home: Path) -> dg.ExecutorDefi
         executor = dg.in_process_executor
     elif execution.executor == "ray":
         executor = _installed("dagster_ray", "ray_executor", execution, home)
-        options = {**options, "ray": {"env_vars": _PASSED_ON, **options.get("ray", {})}}
+        options = {**options, "ray": {"env_vars": passed_on, **(options.get("ray") or {})}}
     else:
         executor = _installed("dagster_k8s", "k8s_job_executor", execution, home)
-        options = {"env_vars": _PASSED_ON, **options}
+        options = {"env_vars": passed_on, **options}
     configured = executor.configured(options)
     result = configured.apply_config_mapping({"config": {}})
     if not result.success:

@@ -94,15 +94,12 @@ def count_shares(items: int, workers: int) -> int:
 
 
 def limit_pool(instance: dg.DagsterInstance, pool: str, limit: int) -> None:
-    """Let so many steps of a pool run at once; one that has the default of ``dagster.yaml`` is left at it for a 1."""
+    """Let so many steps of a pool run at once, in all runs together."""
     storage = instance.event_log_storage
-    if not storage.supports_global_concurrency_limits:
-        return
-    found = {each.name: each for each in storage.get_pool_limits()}.get(pool)
-    if limit == 1 and (found is None or found.from_default):
-        return
-    if found is None or found.from_default or found.limit != limit:
-        storage.set_concurrency_slots(pool, limit)
+    if storage.supports_global_concurrency_limits:
+        limits = {each.name: each.limit for each in storage.get_pool_limits()}
+        if limits.get(pool) != limit:
+            storage.set_concurrency_slots(pool, limit)
 
 
 def fanned_out(

@@ -22,7 +22,7 @@ from imdb_pipeline.dumps.snapshot import Snapshot, find_snapshot
 from imdb_pipeline.errors import GateError, PipelineError
 from imdb_pipeline.gates import Gate, Outcome, override, require
 from imdb_pipeline.orchestration.dead_runs import COMMAND_TAG
-from imdb_pipeline.orchestration.executors import gpu_tags
+from imdb_pipeline.orchestration.executors import gpu_tags, loaded_settings
 from imdb_pipeline.orchestration.fan_out import FanOut, Share, Shares, count_shares, fanned_out, limit_pool
 from imdb_pipeline.orchestration.partitions import DAYS
 from imdb_pipeline.orchestration.resources import Accelerator, Home
@@ -256,7 +256,9 @@ def published_asset(
         def materialize(context: dg.AssetExecutionContext, home: Home, accelerator: Accelerator):
             yield from _materialize(context, stage, home, accelerator)
 
-        asset = materialize if fan_out is None else _fanned_out(materialize, stage, fan_out)
+        asset = materialize
+        if fan_out is not None and loaded_settings().execution.workers > 1:
+            asset = _fanned_out(materialize, stage, fan_out)
         ASSETS.append(asset)
         return asset
 
@@ -287,13 +289,13 @@ def _materialize(
 
 
 def _fanned_out(asset: dg.AssetsDefinition, stage: Stage, fan_out: FanOut) -> dg.AssetsDefinition:
-    """Return the asset with its work cut into shares, unless its run is in one process or one worker is enough."""
+    """Return the asset with its work cut into shares, except where a run is in one process or has little to do."""
 
     def plan(context: dg.OpExecutionContext, home: Home, accelerator: Accelerator) -> int:
         with _failures(home):
             execution = home.settings().execution
             limit_pool(context.instance, GPU_POOL, execution.workers)
-            if execution.workers == 1 or execution.executor == "in_process" or COMMAND_TAG in context.run.tags:
+            if execution.executor == "in_process" or COMMAND_TAG in context.run.tags:
                 return 0
             request = _request(context, home, accelerator)
             return count_shares(fan_out.count(request, stage.resolve_inputs(request)), execution.workers)
