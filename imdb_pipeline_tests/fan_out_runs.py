@@ -47,7 +47,7 @@ def materialize(home: str, parent: str = "") -> None:
         result = dg.execute_job(
             dg.reconstructable(everything),
             instance,
-            tags=None if parent else {"dagster/partition": DAY},
+            tags={"dagster/partition": DAY},
             asset_selection=None if parent else [dg.AssetKey("movie_embeddings")],
             reexecution_options=again,
         )

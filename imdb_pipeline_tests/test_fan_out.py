@@ -4,8 +4,16 @@ middle, shares that are missing, and a local Ray cluster.
 
 import json
 import os
+import secrets
+import shutil
+import socket
 import subprocess
 import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +36,7 @@ WORKERS = 3
 DOCUMENTS = 2 * ITEMS_A_SHARE + 1
 """The fewest that make three shares."""
 SHARD = 512
+STARTING_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -41,14 +50,14 @@ class Ran:
         return [each for each in self.events if each["type"] == kind and each["step"].startswith(step)]
 
 
+def child_environment(**variables: str) -> dict[str, str]:
+    root = Path(imdb_pipeline.__file__).parent.parent
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # a job of Ray calls `dagster`
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", **variables}
+
+
 def run_in_child(home: Path, *arguments: str, **variables: str) -> Ran:
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(Path(imdb_pipeline.__file__).parent.parent),
-        "IMDB_PIPELINE_HOME": str(home),
-        "OMP_NUM_THREADS": "1",
-        **variables,
-    }
+    environment = child_environment(IMDB_PIPELINE_HOME=str(home), **variables)
     command = [sys.executable, "-m", "imdb_pipeline_tests.fan_out_runs", str(home), *arguments]
     ran = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=280, check=False)
     assert ran.returncode == 0, ran.stderr
@@ -136,3 +145,63 @@ def test_every_document_is_of_exactly_one_share(of, documents):
     assert held.to_series().unique().to_list() == [1]
     sizes = [len(documents.filter(Share(number + 1, of).holds(hashes))) for number in range(of)]
     assert max(sizes) < 1.3 * min(sizes)
+
+
+@pytest.fixture
+def ray_cluster(tmp_path) -> Iterator[tuple[str, dict[str, str]]]:
+    """A Ray cluster of one machine, on loopback alone and with a token: its address, and its clients' variables."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    variables = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray keeps to 127.0.0.1, where it would take the host's address
+    }
+    ray = Path(sys.executable).with_name("ray")
+    assert ray.exists(), "Ray is not installed: pip install '.[ray]', or run `make test`"
+    folder = Path(tempfile.mkdtemp(prefix="ray-"))  # the path of a socket in it must be short
+    where = ["--node-ip-address", "127.0.0.1", "--port", "0", "--dashboard-host", "127.0.0.1", "--temp-dir", folder]
+    size = ["--dashboard-port", str(port), "--num-cpus", str(WORKERS + 1), "--object-store-memory", "100000000"]
+    with (tmp_path / "ray.log").open("wb") as log:
+        head = subprocess.Popen(
+            [ray, "start", "--head", "--block", "--disable-usage-stats", *where, *size],
+            env=child_environment(**variables),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(STARTING_SECONDS):
+            try:
+                urllib.request.urlopen(f"{address}/api/version", timeout=5).close()
+            except urllib.error.HTTPError:
+                break  # up, and asks for the token
+            except OSError:
+                assert head.poll() is None, (tmp_path / "ray.log").read_text()
+                time.sleep(1)
+        yield address, variables
+    finally:
+        head.terminate()
+        try:
+            head.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            head.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.extra
+def test_the_shares_run_as_jobs_of_a_ray_cluster(home, ray_cluster):
+    address, variables = ray_cluster
+    (home / "ray.yaml").write_text(f"ray:\n  address: {address}\n  num_cpus: 1\n")
+    with (home / "settings.toml").open("a") as settings:
+        settings.write('executor = "ray"\nconfig = "ray.yaml"\n')
+    ran = run_in_child(home, **variables)
+    assert ran.success, ran.events
+    started = ran.of("STEP_WORKER_STARTING", "movie_embeddings.embed_share")
+    assert len(started) == WORKERS
+    assert all("in Ray job" in event["message"] for event in started)
+    revision = Store(home / "store").get("movie_embeddings", DAY)
+    assert revision.manifest["info"]["embedded"] == sum(map(len, shards_of(home))) == DOCUMENTS
