@@ -12,6 +12,7 @@ import dagster as dg
 
 from imdb_pipeline import durable
 from imdb_pipeline.definitions import defs
+from imdb_pipeline.orchestration.dead_runs import COMMAND_TAG
 from imdb_pipeline.orchestration.instance import open_instance
 
 DAY = "2026-03-04"
@@ -22,6 +23,12 @@ _published: list[str] = []
 
 def everything() -> dg.JobDefinition:
     return defs.resolve_job_def("everything")
+
+
+def alone() -> dg.JobDefinition:
+    """The same step after step in the run's own process, which costs less where that makes no difference."""
+    job = dg.define_asset_job("alone", selection=["movie_embeddings"], executor_def=dg.in_process_executor)
+    return dg.Definitions.merge(dg.Definitions(jobs=[job]), defs).resolve_job_def("alone")
 
 
 def _die_once(point: str) -> None:
@@ -40,22 +47,37 @@ if KILL_ONCE in os.environ:
     durable.WATCHERS.append(_die_once)
 
 
-def materialize(home: str, parent: str = "") -> None:
-    """Run ``movie_embeddings``, or a failed run again from its failure; print id, success and events as JSON."""
+def materialize(home: str, job: str = "everything", parent: str = "") -> None:
+    """Run ``movie_embeddings``, or what failed of a parent run, whose process may be dead; print what came of it.
+
+    Parameters
+    ----------
+    job
+        ``everything``, by the executor of the settings; ``alone``, or ``command`` as the command line does.
+    """
+    tags = {"dagster/partition": DAY, **({COMMAND_TAG: "yes"} if job == "command" else {})}
     with open_instance(Path(home)) as instance:
-        again = dg.ReexecutionOptions.from_failure(parent, instance) if parent else None
+        if parent == "dead":
+            (dead,) = instance.get_runs()
+            parent = dead.run_id
+            instance.report_run_failed(dead)
         result = dg.execute_job(
-            dg.reconstructable(everything),
+            dg.reconstructable(everything if job == "everything" else alone),
             instance,
-            tags={"dagster/partition": DAY},
+            tags=tags,
             asset_selection=None if parent else [dg.AssetKey("movie_embeddings")],
-            reexecution_options=again,
+            reexecution_options=dg.ReexecutionOptions.from_failure(parent, instance) if parent else None,
         )
         events = [
-            {"type": event.event_type_value, "step": event.step_key or "", "message": str(event.message)}
+            {"type": event.event_type_value, "step": event.step_key or "", "message": _message(event)}
             for event in result.all_events
         ]
         print("\n" + json.dumps({"run": result.run_id, "success": result.success, "events": events}))
+
+
+def _message(event: dg.DagsterEvent) -> str:
+    failure = event.step_failure_data if event.is_step_failure else None
+    return failure.error.message if failure is not None and failure.error is not None else str(event.message)
 
 
 if __name__ == "__main__":

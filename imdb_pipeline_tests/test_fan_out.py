@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -60,6 +61,8 @@ def run_in_child(home: Path, *arguments: str, **variables: str) -> Ran:
     environment = child_environment(IMDB_PIPELINE_HOME=str(home), **variables)
     command = [sys.executable, "-m", "imdb_pipeline_tests.fan_out_runs", str(home), *arguments]
     ran = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=280, check=False)
+    if ran.returncode == -signal.SIGKILL:
+        return Ran("dead", success=False, events=[])
     assert ran.returncode == 0, ran.stderr
     return Ran(**json.loads(ran.stdout.splitlines()[-1]))
 
@@ -134,6 +137,21 @@ def test_a_worker_that_is_killed_is_started_again_and_only_its_lost_documents_ar
         documents, plain, load_encoder(choose_encoder(str(encoder)), device="cpu", dtype="float32"), device="cpu"
     )
     np.testing.assert_allclose(vectors, read_embeddings(listed["document_hash"], plain), atol=3e-4)
+
+
+@pytest.mark.extra
+def test_a_share_that_a_re_execution_skips_is_missed_and_the_next_run_embeds_what_is_left(home, tmp_path):
+    dead = run_in_child(home, "alone", **{KILL_ONCE: str(tmp_path / "killed")})  # in the first share, before the others
+    again = run_in_child(home, "alone", dead.run)
+    (failure,) = again.of("STEP_FAILURE", "movie_embeddings.gather")
+    assert "movie_embeddings: share 2, 3 of 3 did not end" in failure["message"]
+    assert "materialize movie_embeddings again" in failure["message"]
+    assert Store(home / "store").days("movie_embeddings") == []
+    held = sum(map(len, shards_of(home)))
+
+    assert run_in_child(home, "command").success
+    info = Store(home / "store").get("movie_embeddings", DAY).manifest["info"]
+    assert (info["held"], info["embedded"]) == (held, DOCUMENTS - held)
 
 
 @pytest.mark.parametrize("of", [1, 2, 3, 7, 16])

@@ -275,7 +275,7 @@ def _materialize(
     with _failures(home):
         shares.require_all(stage.asset)
         with (
-            _taking_gpu(stage, _request(context, home, accelerator)) as request,
+            _taking_gpu(stage, _request(context, home, accelerator, gpu=stage.gpu)) as request,
             home.store.lock(stage.asset, request.day),
         ):
             inputs = stage.resolve_inputs(request)
@@ -297,12 +297,12 @@ def _fanned_out(asset: dg.AssetsDefinition, stage: Stage, fan_out: FanOut) -> dg
             limit_pool(context.instance, GPU_POOL, execution.workers)
             if execution.executor == "in_process" or COMMAND_TAG in context.run.tags:
                 return 0
-            request = _request(context, home, accelerator)
+            request = _request(context, home, accelerator, gpu=False)
             return count_shares(fan_out.count(request, stage.resolve_inputs(request)), execution.workers)
 
     def embed(context: dg.OpExecutionContext, home: Home, accelerator: Accelerator, share: Share) -> dict[str, Any]:
         name = f"{stage.asset}_share_{share.number}"
-        with _failures(home), _taking_gpu(stage, _request(context, home, accelerator)) as request:
+        with _failures(home), _taking_gpu(stage, _request(context, home, accelerator, gpu=stage.gpu)) as request:
             with home.store.lock(name, request.day):
                 report = fan_out.work(request, stage.resolve_inputs(request), share)
             return {"share": share.number, **report}
@@ -331,12 +331,12 @@ def _failures(home: Home) -> Iterator[None]:
 
 
 def _request(
-    context: dg.OpExecutionContext | dg.AssetExecutionContext, home: Home, accelerator: Accelerator
+    context: dg.OpExecutionContext | dg.AssetExecutionContext, home: Home, accelerator: Accelerator, *, gpu: bool
 ) -> Request:
     settings = home.settings()
     day, store = context.partition_key, home.store
     found = cache(partial(find_snapshot, settings, store, day=day, today=day))
-    return Request(home.folder, settings, store, day, accelerator.choose(settings), found)
+    return Request(home.folder, settings, store, day, accelerator.choose(settings, gpu=gpu), found)
 
 
 @contextmanager
