@@ -75,6 +75,25 @@ def materialize(home: str, job: str = "everything", parent: str = "") -> None:
         print("\n" + json.dumps({"run": result.run_id, "success": result.success, "events": events}))
 
 
+def describe() -> None:
+    """Print what the definitions say of ``movie_embeddings``: its ops with their pools, and which ask for a GPU."""
+    asset = defs.get_assets_def("movie_embeddings")
+    spec = asset.get_asset_spec()
+    ops = list(asset.node_def.iterate_op_defs())  # pyright: ignore[reportAttributeAccessIssue]
+    described = {
+        "deps": [dep.asset_key.to_user_string() for dep in spec.deps],
+        "checks": sorted((check.name, check.description, check.blocking) for check in asset.check_specs),
+        "partitions": repr(spec.partitions_def),
+        **{name: getattr(spec, name) for name in ("group_name", "description", "code_version", "owners", "metadata")},
+        "kinds": sorted(spec.kinds),
+        "ops": {op.name: op.pool for op in ops},
+        "asks for a GPU": [
+            op.name for op in ops if "dagster-k8s/config" in op.tags and "dagster-ray/config" in op.tags
+        ],
+    }
+    print(json.dumps(described, default=str))
+
+
 def _message(event: dg.DagsterEvent) -> str:
     failure = event.step_failure_data if event.is_step_failure else None
     return failure.error.message if failure is not None and failure.error is not None else str(event.message)

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import dagster as dg
 import numpy as np
 import polars as pl
 import pytest
@@ -26,7 +27,11 @@ import imdb_pipeline
 from imdb_pipeline.catalogue.documents import document_hash
 from imdb_pipeline.embeddings.cache import fill_cache, load_embeddings, read_embeddings
 from imdb_pipeline.embeddings.encoder import choose_encoder, load_encoder
+from imdb_pipeline.errors import InputError
+from imdb_pipeline.orchestration.executors import GPU_TAGS, choose_executor
 from imdb_pipeline.orchestration.fan_out import ITEMS_A_SHARE, Share
+from imdb_pipeline.orchestration.resources import Accelerator
+from imdb_pipeline.settings import ExecutionSettings, Settings
 from imdb_pipeline.store import Pool, Store
 from imdb_pipeline_tests.fan_out_runs import DAY, KILL_ONCE
 from imdb_pipeline_tests.test_embeddings import tiny_bert
@@ -214,12 +219,135 @@ def ray_cluster(tmp_path) -> Iterator[tuple[str, dict[str, str]]]:
 def test_the_shares_run_as_jobs_of_a_ray_cluster(home, ray_cluster):
     address, variables = ray_cluster
     (home / "ray.yaml").write_text(f"ray:\n  address: {address}\n  num_cpus: 1\n")
-    with (home / "settings.toml").open("a") as settings:
-        settings.write('executor = "ray"\nconfig = "ray.yaml"\n')
+    path = home / "settings.toml"
+    text = path.read_text().replace(f"workers = {WORKERS}", 'workers = 2\nexecutor = "ray"\nconfig = "ray.yaml"')
+    path.write_text(text)
     ran = run_in_child(home, **variables)
     assert ran.success, ran.events
     started = ran.of("STEP_WORKER_STARTING", "movie_embeddings.embed_share")
-    assert len(started) == WORKERS
+    assert len(started) == 2
     assert all("in Ray job" in event["message"] for event in started)
     revision = Store(home / "store").get("movie_embeddings", DAY)
     assert revision.manifest["info"]["embedded"] == sum(map(len, shards_of(home))) == DOCUMENTS
+
+
+def specs_in_child(home: Path) -> dict[str, object]:
+    """Return what the definitions of a home say of ``movie_embeddings``."""
+    code = "from imdb_pipeline_tests.fan_out_runs import describe; describe()"
+    environment = child_environment(IMDB_PIPELINE_HOME=str(home))
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout)
+
+
+def test_the_asset_is_the_same_however_many_workers_there_are(tmp_path):
+    (tmp_path / "settings.toml").write_text("[execution]\nworkers = 3\n")
+    several, one = specs_in_child(tmp_path), specs_in_child(tmp_path / "none")
+    assert several.pop("ops") == {"plan": None, "embed_share": "gpu", "gather": "gpu"}
+    assert one.pop("ops") == {"movie_embeddings": "gpu"}
+    assert several == one
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (None, "executor.yaml: cannot be read"),
+        ("- 1\n", "executor.yaml: not a mapping"),
+        ("a: [", "executor.yaml: cannot be read"),
+        ("max_processes: 8\n", "executor.yaml: wrong options of the executor multiprocess .*max_processes"),
+    ],
+)
+def test_options_that_the_executor_does_not_have_are_refused_naming_the_file(options, message, tmp_path):
+    if options is not None:
+        (tmp_path / "executor.yaml").write_text(options)
+    with pytest.raises(InputError, match=message):
+        choose_executor(ExecutionSettings(config="executor.yaml"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("execution", "file", "steps"),
+    [
+        (ExecutionSettings(), "", 2),
+        (ExecutionSettings(workers=4), "", 4),
+        (ExecutionSettings(workers=4, config="executor.yaml"), "max_concurrent: 3\n", 3),
+    ],
+)
+def test_as_many_steps_run_at_once_as_there_are_workers_unless_the_options_say_otherwise(
+    execution, file, steps, tmp_path
+):
+    (tmp_path / "executor.yaml").write_text(file)
+    assert options_of(choose_executor(execution, tmp_path))["max_concurrent"] == steps
+
+
+def options_of(executor: dg.ExecutorDefinition) -> dict:
+    value = executor.apply_config_mapping({"config": {}}).value
+    assert value is not None
+    return value["config"]
+
+
+def test_a_home_whose_settings_cannot_be_read_still_loads_and_its_runs_say_so(tmp_path):
+    (tmp_path / "settings.toml").write_text("[execution]\nworkers = 0\n")
+    assert specs_in_child(tmp_path)["ops"] == {"movie_embeddings": "gpu"}
+
+
+@pytest.mark.extra
+def test_the_options_shown_for_ray_and_kubernetes_are_those_of_their_executors():
+    import yaml
+    from dagster_k8s.job import get_user_defined_k8s_config
+    from dagster_ray.configs import RayExecutionConfig
+
+    shown = Path(imdb_pipeline.__file__).parent.parent / "docker"
+    ray = options_of(choose_executor(ExecutionSettings(executor="ray", config=str(shown / "ray.yaml")), Path("/home")))
+    assert ray["ray"]["env_vars"] == ["IMDB_PIPELINE_HOME=/home"]
+    path = shown / "kubernetes" / "executor.yaml"
+    pods = options_of(choose_executor(ExecutionSettings(executor="kubernetes", config=str(path)), Path("/home")))
+    assert pods["env_vars"] == ["IMDB_PIPELINE_HOME=/home"]
+    claim = yaml.safe_load((shown / "kubernetes" / "home.yaml").read_text())
+    assert pods["volumes"][0]["persistent_volume_claim"]["claim_name"] == claim["metadata"]["name"]
+
+    tags = {name: json.dumps(value) for name, value in GPU_TAGS.items()}
+    assert RayExecutionConfig.from_tags(tags).num_gpus == 1
+    container = get_user_defined_k8s_config(tags).container_config
+    assert container["resources"]["limits"] == {"nvidia.com/gpu": 1}
+
+
+def test_a_cluster_is_asked_for_gpus_where_the_device_is_cuda(tmp_path):
+    (tmp_path / "settings.toml").write_text('device = "cuda"\n\n[execution]\nworkers = 2\n')
+    assert specs_in_child(tmp_path)["asks for a GPU"] == ["embed_share", "gather"]
+
+
+def test_a_step_that_uses_no_gpu_runs_on_a_machine_without_cuda():
+    import torch
+
+    compute = Accelerator(device="cuda").choose(Settings(), gpu=False)
+    assert compute.device == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def take_a_gpu(folder: Path) -> subprocess.Popen[str]:
+    """Start a process that takes one of two GPUs, says which, and keeps it."""
+    code = (
+        "import sys; from pathlib import Path; from imdb_pipeline.compute import take_free\n"
+        "with take_free(['GPU-a', 'GPU-b'], Path(sys.argv[1])) as index: print(index, flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(folder)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=child_environment())
+
+
+def test_a_worker_takes_a_gpu_that_no_other_has_and_one_that_dies_gives_it_back(tmp_path):
+    workers = [take_a_gpu(tmp_path), take_a_gpu(tmp_path)]
+    try:
+        held = [said(worker) for worker in workers]
+        assert sorted(held) == ["0", "1"]
+        workers.append(take_a_gpu(tmp_path))
+        workers[1].kill()
+        workers[1].wait()
+        assert said(workers[2]) == held[1]
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.communicate()
+
+
+def said(worker: subprocess.Popen[str]) -> str:
+    assert worker.stdout is not None
+    return worker.stdout.readline().strip()

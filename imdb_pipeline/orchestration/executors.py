@@ -17,7 +17,8 @@ from imdb_pipeline.settings import ExecutionSettings, Settings, home_path, load_
 
 MAX_CONCURRENT = 2
 """Steps at once in a run from the UI: each may hold a copy of the catalogue."""
-_GPU_TAGS = {
+_EXTRAS = {"ray": "ray", "kubernetes": "k8s"}
+GPU_TAGS = {
     "dagster-ray/config": {"num_gpus": 1},
     "dagster-k8s/config": {"container_config": {"resources": {"limits": {"nvidia.com/gpu": 1}}}},
 }
@@ -34,7 +35,7 @@ def loaded_settings() -> Settings:
 
 def gpu_tags() -> dict[str, Any] | None:
     """Return how a step asks a Ray or Kubernetes cluster for a GPU; None unless the device is set to ``cuda``."""
-    return _GPU_TAGS if loaded_settings().device == "cuda" else None
+    return GPU_TAGS if loaded_settings().device == "cuda" else None
 
 
 def choose_executor(execution: ExecutionSettings, home: Path) -> dg.ExecutorDefinition:
@@ -54,10 +55,10 @@ def choose_executor(execution: ExecutionSettings, home: Path) -> dg.ExecutorDefi
         executor = dg.in_process_executor
     elif execution.executor == "ray":
         executor = _installed("dagster_ray", "ray_executor", execution, home)
-        options = {**options, "ray": {"env_vars": passed_on, **(options.get("ray") or {})}}
+        options = {**options, "ray": _with_variables(options.get("ray") or {}, passed_on)}
     else:
         executor = _installed("dagster_k8s", "k8s_job_executor", execution, home)
-        options = {"env_vars": passed_on, **options}
+        options = _with_variables(options, passed_on)
     configured = executor.configured(options)
     result = configured.apply_config_mapping({"config": {}})
     if not result.success:
@@ -72,8 +73,12 @@ def _installed(module: str, name: str, execution: ExecutionSettings, home: Path)
     except ModuleNotFoundError as error:
         raise InputError(
             f"{settings_path(home)}: the executor {execution.executor} needs {error.name}, which is not installed; "
-            f"pip install 'imdb-pipeline[{execution.executor}]'"
+            f"pip install 'imdb-pipeline[{_EXTRAS[execution.executor]}]'"
         ) from None
+
+
+def _with_variables(options: dict[str, Any], passed_on: list[str]) -> dict[str, Any]:
+    return {**options, "env_vars": [*passed_on, *(options.get("env_vars") or [])]}
 
 
 def _read_options(path: Path) -> dict[str, Any]:
