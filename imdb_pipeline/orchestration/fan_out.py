@@ -12,12 +12,14 @@ import dagster as dg
 
 from imdb_pipeline.durable import write_atomically
 from imdb_pipeline.errors import PipelineError
+from imdb_pipeline.orchestration.dead_runs import COMMAND_TAG
+from imdb_pipeline.orchestration.requests import GPU_POOL, Request, failures, make_request, taking_gpu
 from imdb_pipeline.orchestration.resources import Accelerator, Home
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from imdb_pipeline.orchestration.publishing import Request
+    from imdb_pipeline.orchestration.publishing import Stage
     from imdb_pipeline.store import Revision
 
 ITEMS_A_SHARE = 5_000
@@ -40,8 +42,8 @@ class FanOut:
         again, from what is done, when it was killed.
     """
 
-    count: Callable[["Request", Mapping[str, "Revision"]], int]
-    work: Callable[["Request", Mapping[str, "Revision"], "Share"], Mapping[str, Any]]
+    count: Callable[[Request, Mapping[str, "Revision"]], int]
+    work: Callable[[Request, Mapping[str, "Revision"], "Share"], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -103,11 +105,7 @@ def limit_pool(instance: dg.DagsterInstance, pool: str, limit: int) -> None:
 
 
 def fanned_out(
-    asset: dg.AssetsDefinition,
-    *,
-    plan: Callable[[dg.OpExecutionContext, Home, Accelerator], int],
-    share: Callable[[dg.OpExecutionContext, Home, Accelerator, Share], Mapping[str, Any]],
-    gather: Callable[[dg.OpExecutionContext, Home, Accelerator, Shares], Iterator[Any]],
+    asset: dg.AssetsDefinition, stage: "Stage", fan_out: FanOut, *, gather: Callable[..., Iterator[Any]]
 ) -> dg.AssetsDefinition:
     """Return the same asset, backed by the ops plan, embed_share (none, or one a share) and gather.
 
@@ -115,10 +113,8 @@ def fanned_out(
     ----------
     asset
         Of one op; its name, lineage, checks, pool and tags stay.
-    plan
-        Returns the number of shares.
     gather
-        Yields what the asset's own op would.
+        Yields what the asset's own op would, from context, home, accelerator and shares.
     """
     spec, op = asset.get_asset_spec(), asset.op
     sources = {dep.asset_key.to_python_identifier(): dep.asset_key for dep in spec.deps}
@@ -131,7 +127,7 @@ def fanned_out(
         out={"shares": dg.DynamicOut(dict, io_manager_key=_FILES), "expected": dg.Out(int, io_manager_key=_FILES)},
     )
     def plan_op(context: dg.OpExecutionContext, home: Home, accelerator: Accelerator):
-        expected = plan(context, home, accelerator)
+        expected = _count(context, stage, fan_out, home, accelerator)
         for number in range(1, expected + 1):
             yield dg.DynamicOutput(
                 {"number": number, "of": expected}, output_name="shares", mapping_key=f"{number}_of_{expected}"
@@ -147,7 +143,13 @@ def fanned_out(
         retry_policy=_RETRIES,
     )
     def share_op(context: dg.OpExecutionContext, home: Home, accelerator: Accelerator, part: dict) -> dict:
-        return dict(share(context, home, accelerator, Share(**part)))
+        share = Share(**part)
+        with (
+            failures(home),
+            taking_gpu(make_request(context, home, accelerator, gpu=stage.gpu), gpu=stage.gpu) as request,
+            home.store.lock(f"{stage.asset}_share_{share.number}", request.day),
+        ):
+            return {"share": share.number, **fan_out.work(request, stage.resolve_inputs(request), share)}
 
     @dg.op(
         name="gather",
@@ -184,6 +186,19 @@ def fanned_out(
         code_versions_by_output_name={_RESULT: spec.code_version},
         check_specs=list(checks.values()),
     )
+
+
+def _count(
+    context: dg.OpExecutionContext, stage: "Stage", fan_out: FanOut, home: Home, accelerator: Accelerator
+) -> int:
+    """Return the number of shares: none in a run of one process."""
+    with failures(home):
+        execution = home.settings().execution
+        limit_pool(context.instance, GPU_POOL, execution.workers)
+        if execution.executor == "in_process" or COMMAND_TAG in context.run.tags:
+            return 0
+        request = make_request(context, home, accelerator, gpu=False)
+        return count_shares(fan_out.count(request, stage.resolve_inputs(request)), execution.workers)
 
 
 class StepFiles(dg.IOManager):

@@ -4,32 +4,27 @@
 logic, and what they mean, belongs to the packages they live in.
 """
 
-import errno
 import inspect
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from imdb_pipeline.compute import Compute, on_free_gpu
-from imdb_pipeline.dumps.snapshot import Snapshot, find_snapshot
-from imdb_pipeline.errors import GateError, PipelineError
+from imdb_pipeline.errors import GateError
 from imdb_pipeline.gates import Gate, Outcome, override, require
-from imdb_pipeline.orchestration.dead_runs import COMMAND_TAG
 from imdb_pipeline.orchestration.executors import gpu_tags, loaded_settings
-from imdb_pipeline.orchestration.fan_out import FanOut, Share, Shares, count_shares, fanned_out, limit_pool
+from imdb_pipeline.orchestration.fan_out import FanOut, Shares, fanned_out
 from imdb_pipeline.orchestration.partitions import DAYS
+from imdb_pipeline.orchestration.requests import GPU_POOL, Request, failures, make_request, taking_gpu
 from imdb_pipeline.orchestration.resources import Accelerator, Home
 from imdb_pipeline.overrides import overrides
 from imdb_pipeline.quarantine import set_aside, take_back
-from imdb_pipeline.settings import Settings
-from imdb_pipeline.store import Revision, Store, step_key
+from imdb_pipeline.store import Revision, step_key
 
 log = logging.getLogger("imdb_pipeline.steps")
 
@@ -37,37 +32,7 @@ REUSE_TAG = "imdb_pipeline/reuse"
 """A run with this tag publishes again what is held under the same key, rather than making it anew."""
 SNAPSHOT_TAG = "imdb_pipeline/snapshot"
 """The id of the four files that a run is about."""
-GPU_POOL = "gpu"
-GPU_LOCKS = ".gpus"
-"""In a home: a file a GPU, held by the step that computes on it."""
 OWNERS = ["team:imdb_pipeline"]
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a stage is asked for: a day of a home, under its settings, on a device.
-
-    Attributes
-    ----------
-    found
-        Gives the four files that the day means; the source is asked when somebody wants to know.
-    """
-
-    home: Path
-    settings: Settings
-    store: Store
-    day: str
-    compute: Compute
-    found: Callable[[], Snapshot]
-
-    @property
-    def day_year(self) -> int:
-        return int(self.day[:4])
-
-    @property
-    def snapshot(self) -> Snapshot:
-        """The four files that the day means."""
-        return self.found()
 
 
 @dataclass(frozen=True)
@@ -254,11 +219,11 @@ def published_asset(
             ],
         )
         def materialize(context: dg.AssetExecutionContext, home: Home, accelerator: Accelerator):
-            yield from _materialize(context, stage, home, accelerator)
+            yield from _materialize(stage, context, home, accelerator)
 
         asset = materialize
         if fan_out is not None and loaded_settings().execution.workers > 1:
-            asset = _fanned_out(materialize, stage, fan_out)
+            asset = fanned_out(materialize, stage, fan_out, gather=partial(_materialize, stage))
         ASSETS.append(asset)
         return asset
 
@@ -266,16 +231,16 @@ def published_asset(
 
 
 def _materialize(
-    context: dg.OpExecutionContext | dg.AssetExecutionContext,
     stage: Stage,
+    context: dg.OpExecutionContext | dg.AssetExecutionContext,
     home: Home,
     accelerator: Accelerator,
     shares: Shares = Shares(),  # noqa: B008 (frozen)
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
-    with _failures(home):
+    with failures(home):
         shares.require_all(stage.asset)
         with (
-            _taking_gpu(stage, _request(context, home, accelerator, gpu=stage.gpu)) as request,
+            taking_gpu(make_request(context, home, accelerator, gpu=stage.gpu), gpu=stage.gpu) as request,
             home.store.lock(stage.asset, request.day),
         ):
             inputs = stage.resolve_inputs(request)
@@ -286,67 +251,6 @@ def _materialize(
                 yield from _reuse(stage, held, request, inputs)
             else:
                 yield from _make(stage, request, inputs, values, key, run=context.run.run_id, shares=shares)
-
-
-def _fanned_out(asset: dg.AssetsDefinition, stage: Stage, fan_out: FanOut) -> dg.AssetsDefinition:
-    """Return the asset with its work cut into shares, except where a run is in one process or has little to do."""
-
-    def plan(context: dg.OpExecutionContext, home: Home, accelerator: Accelerator) -> int:
-        with _failures(home):
-            execution = home.settings().execution
-            limit_pool(context.instance, GPU_POOL, execution.workers)
-            if execution.executor == "in_process" or COMMAND_TAG in context.run.tags:
-                return 0
-            request = _request(context, home, accelerator, gpu=False)
-            return count_shares(fan_out.count(request, stage.resolve_inputs(request)), execution.workers)
-
-    def embed(context: dg.OpExecutionContext, home: Home, accelerator: Accelerator, share: Share) -> dict[str, Any]:
-        name = f"{stage.asset}_share_{share.number}"
-        with _failures(home), _taking_gpu(stage, _request(context, home, accelerator, gpu=stage.gpu)) as request:
-            with home.store.lock(name, request.day):
-                report = fan_out.work(request, stage.resolve_inputs(request), share)
-            return {"share": share.number, **report}
-
-    return fanned_out(asset, plan=plan, share=embed, gather=partial(_gather, stage))
-
-
-def _gather(
-    stage: Stage, context: dg.OpExecutionContext, home: Home, accelerator: Accelerator, shares: Shares
-) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
-    yield from _materialize(context, stage, home, accelerator, shares)
-
-
-@contextmanager
-def _failures(home: Home) -> Iterator[None]:
-    """Turn what a user can do something about into a failure of one line, which is not tried again."""
-    try:
-        yield
-    except PipelineError as error:
-        raise dg.Failure(description=str(error), allow_retries=False) from error
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):
-            raise
-        text = f"{error.filename or home.folder}: {error.strerror}; check permissions and free space, and run again"
-        raise dg.Failure(description=text, allow_retries=False) from error
-
-
-def _request(
-    context: dg.OpExecutionContext | dg.AssetExecutionContext, home: Home, accelerator: Accelerator, *, gpu: bool
-) -> Request:
-    settings = home.settings()
-    day, store = context.partition_key, home.store
-    found = cache(partial(find_snapshot, settings, store, day=day, today=day))
-    return Request(home.folder, settings, store, day, accelerator.choose(settings, gpu=gpu), found)
-
-
-@contextmanager
-def _taking_gpu(stage: Stage, request: Request) -> Iterator[Request]:
-    """Give the request of a stage that computes on a GPU one for itself."""
-    if not stage.gpu:
-        yield request
-        return
-    with on_free_gpu(request.compute, request.home / GPU_LOCKS) as compute:
-        yield replace(request, compute=compute)
 
 
 def _reuse(
