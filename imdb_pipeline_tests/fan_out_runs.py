@@ -13,6 +13,7 @@ import dagster as dg
 from imdb_pipeline import durable
 from imdb_pipeline.definitions import defs
 from imdb_pipeline.orchestration.dead_runs import COMMAND_TAG
+from imdb_pipeline.orchestration.executors import GPU_TAGS
 from imdb_pipeline.orchestration.instance import open_instance
 
 DAY = "2026-03-04"
@@ -72,11 +73,13 @@ def materialize(home: str, job: str = "everything", parent: str = "") -> None:
             {"type": event.event_type_value, "step": event.step_key or "", "message": _message(event)}
             for event in result.all_events
         ]
-        print("\n" + json.dumps({"run": result.run_id, "success": result.success, "events": events}))
+        pools = {pool.name: pool.limit for pool in instance.event_log_storage.get_pool_limits()}
+        ran = {"run": result.run_id, "success": result.success, "pools": pools, "events": events}
+        print("\n" + json.dumps(ran))
 
 
 def describe() -> None:
-    """Print what the definitions say of ``movie_embeddings``: its ops with their pools, and which ask for a GPU."""
+    """Print what the definitions say of ``movie_embeddings``: its ops, their pools, how they ask for a GPU."""
     asset = defs.get_assets_def("movie_embeddings")
     spec = asset.get_asset_spec()
     ops = list(asset.node_def.iterate_op_defs())  # pyright: ignore[reportAttributeAccessIssue]
@@ -87,9 +90,9 @@ def describe() -> None:
         **{name: getattr(spec, name) for name in ("group_name", "description", "code_version", "owners", "metadata")},
         "kinds": sorted(spec.kinds),
         "ops": {op.name: op.pool for op in ops},
-        "asks for a GPU": [
-            op.name for op in ops if "dagster-k8s/config" in op.tags and "dagster-ray/config" in op.tags
-        ],
+        "tags of a GPU": {
+            op.name: {name: json.loads(op.tags[name]) for name in GPU_TAGS if name in op.tags} for op in ops
+        },
     }
     print(json.dumps(described, default=str))
 

@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -49,6 +50,7 @@ STARTING_SECONDS = 60
 class Ran:
     run: str
     success: bool
+    pools: dict[str, int]
     events: list[dict[str, str]]
 
     def of(self, kind: str, step: str) -> list[dict[str, str]]:
@@ -67,7 +69,7 @@ def run_in_child(home: Path, *arguments: str, **variables: str) -> Ran:
     command = [sys.executable, "-m", "imdb_pipeline_tests.fan_out_runs", str(home), *arguments]
     ran = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=280, check=False)
     if ran.returncode == -signal.SIGKILL:
-        return Ran("dead", success=False, events=[])
+        return Ran("dead", success=False, pools={}, events=[])
     assert ran.returncode == 0, ran.stderr
     return Ran(**json.loads(ran.stdout.splitlines()[-1]))
 
@@ -129,6 +131,7 @@ def test_a_worker_that_is_killed_is_started_again_and_only_its_lost_documents_ar
     assert (tmp_path / "killed").exists()
     assert len(ran.of("STEP_RESTARTED", "movie_embeddings.embed_share")) == 1
     assert len(ran.of("STEP_SUCCESS", "movie_embeddings.embed_share")) == WORKERS
+    assert ran.pools["gpu"] == WORKERS
 
     shards = shards_of(home)
     assert sum(map(len, shards)) == DOCUMENTS  # nothing that a shard holds was embedded twice
@@ -231,7 +234,7 @@ def test_the_shares_run_as_jobs_of_a_ray_cluster(home, ray_cluster):
     assert revision.manifest["info"]["embedded"] == sum(map(len, shards_of(home))) == DOCUMENTS
 
 
-def specs_in_child(home: Path) -> dict[str, object]:
+def specs_in_child(home: Path) -> dict[str, Any]:
     """Return what the definitions of a home say of ``movie_embeddings``."""
     code = "from imdb_pipeline_tests.fan_out_runs import describe; describe()"
     environment = child_environment(IMDB_PIPELINE_HOME=str(home))
@@ -245,6 +248,8 @@ def test_the_asset_is_the_same_however_many_workers_there_are(tmp_path):
     several, one = specs_in_child(tmp_path), specs_in_child(tmp_path / "none")
     assert several.pop("ops") == {"plan": None, "embed_share": "gpu", "gather": "gpu"}
     assert one.pop("ops") == {"movie_embeddings": "gpu"}
+    assert not any(several.pop("tags of a GPU").values())
+    assert not any(one.pop("tags of a GPU").values())
     assert several == one
 
 
@@ -313,7 +318,7 @@ def test_the_options_shown_for_ray_and_kubernetes_are_those_of_their_executors()
 
 def test_a_cluster_is_asked_for_gpus_where_the_device_is_cuda(tmp_path):
     (tmp_path / "settings.toml").write_text('device = "cuda"\n\n[execution]\nworkers = 2\n')
-    assert specs_in_child(tmp_path)["asks for a GPU"] == ["embed_share", "gather"]
+    assert specs_in_child(tmp_path)["tags of a GPU"] == {"plan": {}, "embed_share": GPU_TAGS, "gather": GPU_TAGS}
 
 
 def test_a_step_that_uses_no_gpu_runs_on_a_machine_without_cuda():
