@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from imdb_pipeline.orchestration.publishing import Stage
-    from imdb_pipeline.store import Revision
+    from imdb_pipeline.store import Revision, Store
 
 ITEMS_A_SHARE = 5_000
 """Fewer are not worth a process of their own, which loads the model first: seconds on a GPU, minutes on a CPU."""
@@ -42,7 +42,7 @@ class FanOut:
         again, from what is done, when it was killed.
     """
 
-    count: Callable[[Request, Mapping[str, "Revision"]], int]
+    count: Callable[["Store", Mapping[str, "Revision"]], int]
     work: Callable[[Request, Mapping[str, "Revision"], "Share"], Mapping[str, Any]]
 
 
@@ -126,8 +126,8 @@ def fanned_out(
         ins={source: dg.In(dg.Nothing) for source in sources},
         out={"shares": dg.DynamicOut(dict, io_manager_key=_FILES), "expected": dg.Out(int, io_manager_key=_FILES)},
     )
-    def plan_op(context: dg.OpExecutionContext, home: Home, accelerator: Accelerator):
-        expected = _count(context, stage, fan_out, home, accelerator)
+    def plan_op(context: dg.OpExecutionContext, home: Home):
+        expected = _count(context, stage, fan_out, home)
         for number in range(1, expected + 1):
             yield dg.DynamicOutput(
                 {"number": number, "of": expected}, output_name="shares", mapping_key=f"{number}_of_{expected}"
@@ -149,7 +149,10 @@ def fanned_out(
             taking_gpu(make_request(context, home, accelerator, gpu=stage.gpu), gpu=stage.gpu) as request,
             home.store.lock(f"{stage.asset}_share_{share.number}", request.day),
         ):
-            return {"share": share.number, **fan_out.work(request, stage.resolve_inputs(request), share)}
+            return {
+                "share": share.number,
+                **fan_out.work(request, stage.resolve_inputs(request.store, request.day), share),
+            }
 
     @dg.op(
         name="gather",
@@ -188,17 +191,15 @@ def fanned_out(
     )
 
 
-def _count(
-    context: dg.OpExecutionContext, stage: "Stage", fan_out: FanOut, home: Home, accelerator: Accelerator
-) -> int:
-    """Return the number of shares: none in a run of one process."""
+def _count(context: dg.OpExecutionContext, stage: "Stage", fan_out: FanOut, home: Home) -> int:
+    """Return the number of shares: none in a run of one process. Imports no torch."""
     with failures(home):
         execution = home.settings().execution
         limit_pool(context.instance, GPU_POOL, execution.workers)
         if execution.executor == "in_process" or COMMAND_TAG in context.run.tags:
             return 0
-        request = make_request(context, home, accelerator, gpu=False)
-        return count_shares(fan_out.count(request, stage.resolve_inputs(request)), execution.workers)
+        inputs = stage.resolve_inputs(home.store, context.partition_key)
+        return count_shares(fan_out.count(home.store, inputs), execution.workers)
 
 
 class StepFiles(dg.IOManager):

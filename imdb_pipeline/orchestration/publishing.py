@@ -24,7 +24,7 @@ from imdb_pipeline.orchestration.requests import GPU_POOL, Request, failures, ma
 from imdb_pipeline.orchestration.resources import Accelerator, Home
 from imdb_pipeline.overrides import overrides
 from imdb_pipeline.quarantine import set_aside, take_back
-from imdb_pipeline.store import Revision, step_key
+from imdb_pipeline.store import Revision, Store, step_key
 
 log = logging.getLogger("imdb_pipeline.steps")
 
@@ -109,7 +109,7 @@ class Stage:
     checks: tuple[str, ...]
     gpu: bool
 
-    def resolve_inputs(self, request: Request) -> dict[str, Revision]:
+    def resolve_inputs(self, store: Store, day: str) -> dict[str, Revision]:
         """Return the revisions this stage reads: the day's, or the newest at or before it, or the previous good day's.
 
         Raises
@@ -117,27 +117,27 @@ class Stage:
         NotPublishedError
             One of them is not published.
         """
-        found = {name: self._resolve(request, name) for name in self.inputs}
-        return found | {f"previous_{name}": revision for name, revision in self._resolve_previous(request).items()}
+        found = {name: self._resolve(store, day, name) for name in self.inputs}
+        return found | {f"previous_{name}": revision for name, revision in self._resolve_previous(store, day).items()}
 
     def key(self, settings: Mapping[str, Any], inputs: Mapping[str, Revision]) -> str:
         """Return the key of its result: from what ``settings`` gave for the request, and the inputs."""
         hashes = {name: revision.data_hash for name, revision in inputs.items()}
         return step_key(self.asset, self.code_version, hashes, settings)
 
-    def _resolve_previous(self, request: Request) -> dict[str, Revision]:
+    def _resolve_previous(self, store: Store, day: str) -> dict[str, Revision]:
         """Return the revisions of the latest day before that holds all of ``previous``, with their files; else none."""
-        for day in reversed(request.store.days(self.previous[0]) if self.previous else []):
-            if day < request.day:
-                found = {name: request.store.latest(name, day) for name in self.previous}
+        for earlier in reversed(store.days(self.previous[0]) if self.previous else []):
+            if earlier < day:
+                found = {name: store.latest(name, earlier) for name in self.previous}
                 held = {name: revision for name, revision in found.items() if revision and not revision.expired}
                 if len(held) == len(found):
                     return held
         return {}
 
-    def _resolve(self, request: Request, name: str) -> Revision:
-        revision = request.store.at_or_before(name, request.day) if name in self.earlier else None
-        return revision or request.store.get(name, request.day)
+    def _resolve(self, store: Store, day: str, name: str) -> Revision:
+        revision = store.at_or_before(name, day) if name in self.earlier else None
+        return revision or store.get(name, day)
 
 
 STAGES: dict[str, Stage] = {}
@@ -243,7 +243,7 @@ def _materialize(
             taking_gpu(make_request(context, home, accelerator, gpu=stage.gpu), gpu=stage.gpu) as request,
             home.store.lock(stage.asset, request.day),
         ):
-            inputs = stage.resolve_inputs(request)
+            inputs = stage.resolve_inputs(request.store, request.day)
             values = stage.settings(request)
             key = stage.key(values, inputs)
             held = home.store.find(stage.asset, key) if context.run.tags.get(REUSE_TAG) == "yes" else None

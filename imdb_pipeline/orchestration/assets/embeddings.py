@@ -43,7 +43,7 @@ def _encoder(request: Request) -> "tuple[Encoder, Pool]":
     return encoder, request.store.pool(f"embeddings_{encoder.identity.key()}")
 
 
-def _count_missing(request: Request, inputs: Mapping[str, Revision]) -> int:
+def _count_missing(store: Store, inputs: Mapping[str, Revision]) -> int:
     """Return how many documents of the day the vectors of the newest day lack: no model is loaded to ask its cache."""
     import json
 
@@ -52,12 +52,10 @@ def _count_missing(request: Request, inputs: Mapping[str, Revision]) -> int:
     from imdb_pipeline.catalogue.documents import held_hashes
 
     wanted = pl.read_parquet(inputs["movie_documents"].file("documents.parquet")).unique("document_hash")
-    days = request.store.days("movie_embeddings")
+    days = store.days("movie_embeddings")
     if not days:
         return len(wanted)
-    pool = request.store.pool(
-        json.loads(request.store.get("movie_embeddings", days[-1]).file("encoder.json").read_bytes())["pool"]
-    )
+    pool = store.pool(json.loads(store.get("movie_embeddings", days[-1]).file("encoder.json").read_bytes())["pool"])
     pool.set_damaged_aside()
     return len(wanted.join(held_hashes(pool), on="document_hash", how="anti"))
 
