@@ -227,7 +227,7 @@ def settle(home: Path, *, source: str | None = None, encoder: str | None = None,
         The home already belongs to another source or encoder, or one of them does not exist.
     """
     from imdb_pipeline.dumps.transport import without_userinfo
-    from imdb_pipeline.embeddings.encoder import choose_encoder
+    from imdb_pipeline.embeddings.model_files import choose_encoder
     from imdb_pipeline.store import Store
 
     settings = load_settings(home)

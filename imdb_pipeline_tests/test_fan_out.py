@@ -27,14 +27,15 @@ import pytest
 import imdb_pipeline
 from imdb_pipeline.catalogue.documents import document_hash
 from imdb_pipeline.embeddings.cache import fill_cache, load_embeddings, read_embeddings
-from imdb_pipeline.embeddings.encoder import choose_encoder, load_encoder
+from imdb_pipeline.embeddings.encoder import Encoder
+from imdb_pipeline.embeddings.model_files import choose_encoder
 from imdb_pipeline.errors import InputError
 from imdb_pipeline.orchestration.executors import GPU_TAGS, choose_executor
 from imdb_pipeline.orchestration.fan_out import ITEMS_A_SHARE, Share
 from imdb_pipeline.orchestration.resources import Accelerator
 from imdb_pipeline.settings import ExecutionSettings, Settings
 from imdb_pipeline.store import Pool, Store
-from imdb_pipeline_tests.fan_out_runs import DAY, KILL_ONCE
+from imdb_pipeline_tests.fan_out_runs import DAY, KILL_ONCE, SHARD
 from imdb_pipeline_tests.test_embeddings import tiny_bert
 
 pytestmark = pytest.mark.slow
@@ -42,7 +43,6 @@ pytestmark = pytest.mark.slow
 WORKERS = 3
 DOCUMENTS = 2 * ITEMS_A_SHARE + 1
 """The fewest that make three shares."""
-SHARD = 512
 STARTING_SECONDS = 60
 
 
@@ -141,9 +141,7 @@ def test_a_worker_that_is_killed_is_started_again_and_only_its_lost_documents_ar
     listed, vectors = load_embeddings(revision, Store(home / "store"))
 
     plain = Pool(tmp_path / "plain")
-    fill_cache(
-        documents, plain, load_encoder(choose_encoder(str(encoder)), device="cpu", dtype="float32"), device="cpu"
-    )
+    fill_cache(documents, plain, Encoder(choose_encoder(str(encoder)), device="cpu", dtype="float32"))
     np.testing.assert_allclose(vectors, read_embeddings(listed["document_hash"], plain), atol=3e-4)
 
 

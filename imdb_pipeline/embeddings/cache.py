@@ -7,36 +7,66 @@ from __future__ import annotations
 
 import logging
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from imdb_pipeline.catalogue.documents import document_hash
+from imdb_pipeline.embeddings.progress import Progress, tell_estimate
 from imdb_pipeline.errors import NotPublishedError, PipelineError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     import polars as pl
 
     from imdb_pipeline.embeddings.encoder import Encoder
+    from imdb_pipeline.embeddings.packing import Tokens
     from imdb_pipeline.store import Pool, Revision, Store
 
 log = logging.getLogger(__name__)
 
-SHARD_DOCUMENTS = {"cpu": 512, "cuda": 16_384}
-"""Documents a shard: some 10 seconds of work."""
+SHARD_WORK = {"cpu": 3e12, "cuda": 3e15}
+"""Bytes of text times weights of the encoder, a shard: some ten seconds of work."""
+SHARD_DOCUMENTS = 16_384
+COMPILED_WORK = 2e16
+"""Bytes times weights from which a GPU has more of compiled layers than compiling them costs."""
+PROBED_WORK = 3e12
 
 
 @dataclass(frozen=True)
 class EmbeddingRun:
-    """What filling the cache took."""
+    """What filling the cache took.
+
+    Attributes
+    ----------
+    embedded, held
+        Documents that were embedded, and that were in the cache before.
+    truncated
+        Of the embedded ones, those cut at the encoder's maximum length.
+    tokens
+        Of the embedded ones, as far as the encoder read them.
+    padding
+        The share of padding in what was computed.
+    packed
+        Whether texts were computed without padding; None where none was.
+    """
 
     embedded: int
     held: int
     truncated: int
     seconds: float
+    tokens: int = 0
+    padding: float = 0.0
+    packed: bool | None = None
 
 
-def fill_cache(documents: pl.DataFrame, pool: Pool, encoder: Encoder, *, device: str) -> EmbeddingRun:
-    """Embed the documents that the pool does not hold yet, shard by shard; a damaged shard is put aside first.
+def fill_cache(documents: pl.DataFrame, pool: Pool, encoder: Encoder) -> EmbeddingRun:
+    """Embed the documents that the pool does not hold yet, shard by shard, the longest first.
+
+    Shards that are damaged, or not of this encoder, are put aside first, and their documents embedded again. Texts are
+    tokenised ahead of the computation, and finished vectors are written beside it.
 
     Parameters
     ----------
@@ -46,37 +76,134 @@ def fill_cache(documents: pl.DataFrame, pool: Pool, encoder: Encoder, *, device:
     Raises
     ------
     PipelineError
-        The encoder gave a vector that is not finite or not of unit length.
+        A text is not the one that its hash names, a vector is not finite or not of unit length, or
+        memory is too short for a single document.
+    """
+    started = time.monotonic()
+    pool.set_damaged_aside()
+    _set_foreign_aside(pool, encoder.identity.dimension)
+    missing, held = _missing(documents, pool)
+    if not len(missing):
+        return EmbeddingRun(0, held, 0, time.monotonic() - started)
+    _check_hashes(missing)
+    log.info("embedding %d documents, %d are held already", len(missing), held)
+    shards = _shards(missing, encoder)
+    progress = Progress(len(missing), held)
+    truncated = 0
+    with ThreadPoolExecutor(1) as tokenizing, ThreadPoolExecutor(1) as storing:
+        stored: Future | None = None
+        ahead = tokenizing.submit(encoder.tokenize, shards[0]["document"].to_list())
+        for number, shard in enumerate(shards):
+            tokens = ahead.result()
+            if number + 1 < len(shards):
+                ahead = tokenizing.submit(encoder.tokenize, shards[number + 1]["document"].to_list())
+            progress.tokens = _expected_tokens(progress, tokens, shard, shards[number + 1 :])
+            if number == 0:
+                _prepare(encoder, missing, tokens, progress)
+            collect = encoder.encode(tokens, done=progress.batch_done)
+            if stored is not None:
+                stored.result()
+            stored = storing.submit(_store, pool, shard["document_hash"], collect)
+            truncated += tokens.truncated
+        if stored is not None:
+            stored.result()
+    log.info("%s", progress.told())
+    if truncated:
+        log.info("%d of %d documents were cut at %d tokens", truncated, len(missing), encoder.identity.max_length)
+    return EmbeddingRun(
+        embedded=len(missing),
+        held=held,
+        truncated=truncated,
+        seconds=time.monotonic() - started,
+        tokens=progress.done_tokens,
+        padding=progress.padding,
+        packed=encoder.packed,
+    )
+
+
+def _missing(documents: pl.DataFrame, pool: Pool) -> tuple[pl.DataFrame, int]:
+    """Return the documents that the pool lacks, the longest first, and how many it holds."""
+    import polars as pl
+
+    held = pool.read({"document_hash": pl.String})
+    wanted = documents.select("document_hash", "document").unique("document_hash", maintain_order=True)
+    missing = wanted.join(held, on="document_hash", how="anti")
+    order = [pl.col("document").str.len_bytes(), pl.col("document_hash")]
+    return missing.sort(order, descending=[True, False]), len(wanted) - len(missing)
+
+
+def _set_foreign_aside(pool: Pool, dimension: int) -> None:
+    """Put the shards aside that are whole and yet no vectors of this encoder."""
+    import polars as pl
+
+    expected = {"document_hash": pl.String, "embedding": pl.Array(pl.Float16, dimension)}
+    for shard in pool.shards():
+        if pl.read_parquet_schema(shard) != expected:
+            aside = pool.set_aside(shard)
+            log.warning("%s: not of this encoder; kept in %s, its documents are embedded again", shard, aside)
+
+
+def _check_hashes(documents: pl.DataFrame) -> None:
+    for hashed, text in documents.select("document_hash", "document").iter_rows():
+        if document_hash(text) != hashed:
+            raise PipelineError(
+                f"document {hashed}: its text is another; materialize movie_documents again, in the UI or by --force"
+            )
+
+
+def _shards(missing: pl.DataFrame, encoder: Encoder) -> list[pl.DataFrame]:
+    """Cut the documents into shards of like work; the rest of a killed run is cut as it was."""
+    shards = []
+    sizes = missing["document"].str.len_bytes().to_numpy()
+    limit = SHARD_WORK[encoder.device] / encoder.weights
+    first = 0
+    while first < len(missing):
+        within = int(sizes[first : first + SHARD_DOCUMENTS].cumsum().searchsorted(limit, side="right"))
+        shards.append(missing[first : first + max(1, within)])
+        first += max(1, within)
+    return shards
+
+
+def _expected_tokens(progress: Progress, tokens: Tokens, shard: pl.DataFrame, rest: list[pl.DataFrame]) -> float:
+    """Return the tokens of all documents: those known, and the rest by their bytes."""
+    left = sum(int(each["document"].str.len_bytes().sum()) for each in rest)
+    per_byte = float(tokens.lengths.sum()) / max(1, int(shard["document"].str.len_bytes().sum()))
+    return progress.done_tokens + float(tokens.lengths.sum()) + left * per_byte
+
+
+def _prepare(encoder: Encoder, missing: pl.DataFrame, tokens: Tokens, progress: Progress) -> None:
+    """Before long work: compile where that pays, try the device on a batch, and say how long it will take."""
+    work = int(missing["document"].str.len_bytes().sum()) * encoder.weights
+    if encoder.device == "cuda" and work >= COMPILED_WORK:
+        encoder.compile()
+    if work >= PROBED_WORK:
+        rate = encoder.tokens_per_second(tokens)
+        tell_estimate(encoder, documents=len(missing), tokens=progress.tokens, tokens_per_second=rate)
+    progress.started = time.monotonic()
+
+
+def _store(pool: Pool, hashes: pl.Series, collect: Callable[[], np.ndarray]) -> None:
+    vectors = collect()
+    _check(vectors, hashes)
+    pool.add(_frame(hashes, vectors))
+
+
+def require_embedded(hashes: pl.Series, pool: Pool) -> None:
+    """Make sure that the pool has a vector for every document.
+
+    Raises
+    ------
+    NotPublishedError
+        The cache lacks one of them.
     """
     import polars as pl
 
-    started = time.monotonic()
-    pool.set_damaged_aside()
     held = pool.read({"document_hash": pl.String})
-    wanted = documents.select("document_hash", "document").unique("document_hash", maintain_order=True)
-    missing = wanted.join(held, on="document_hash", how="anti", maintain_order="left")
-    missing = missing.sort(pl.col("document").str.len_bytes(), descending=True, maintain_order=True)
-    truncated = done = 0
-    if len(missing):
-        log.info("embedding %d documents, %d are held already", len(missing), len(wanted) - len(missing))
-    for shard in missing.iter_slices(SHARD_DOCUMENTS[device]):
-        tokens, cut = encoder.tokenize(shard["document"].to_list())
-        vectors = encoder.encode(tokens)
-        _check(vectors, shard["document_hash"])
-        pool.add(_frame(shard["document_hash"], vectors))
-        truncated += cut
-        done += len(shard)
-        rate = done / (time.monotonic() - started)
-        log.info(
-            "embedded %d of %d documents, %.0f a second, %.0f s left",
-            done,
-            len(missing),
-            rate,
-            (len(missing) - done) / rate,
+    missing = len(hashes.rename("document_hash").to_frame().join(held, on="document_hash", how="anti"))
+    if missing:
+        raise NotPublishedError(
+            f"{pool.root}: {missing} of {len(hashes)} documents have no vector; materialize movie_embeddings again"
         )
-    if truncated:
-        log.info("%d of %d documents were cut at %d tokens", truncated, len(missing), encoder.identity.max_length)
-    return EmbeddingRun(len(missing), len(wanted) - len(missing), truncated, time.monotonic() - started)
 
 
 def read_embeddings(hashes: pl.Series, pool: Pool) -> np.ndarray:
@@ -90,16 +217,10 @@ def read_embeddings(hashes: pl.Series, pool: Pool) -> np.ndarray:
     import numpy as np
     import polars as pl
 
+    require_embedded(hashes, pool)
     wanted = hashes.rename("document_hash").to_frame()
-    if not pool.shards():
-        raise NotPublishedError(f"{pool.root}: the embedding cache is empty; materialize movie_embeddings again")
     vectors = pool.read({"document_hash": pl.String, "embedding": pl.Array}).unique("document_hash")
     joined = wanted.join(vectors, on="document_hash", how="left", maintain_order="left")
-    missing = joined["embedding"].null_count()
-    if missing:
-        raise NotPublishedError(
-            f"{pool.root}: the vectors of {missing} documents are missing; materialize movie_embeddings again"
-        )
     array = joined["embedding"].to_numpy().astype(np.float32)
     return array / np.linalg.norm(array, axis=1, keepdims=True)
 

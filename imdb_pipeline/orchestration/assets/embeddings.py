@@ -36,10 +36,11 @@ def _texts(store: Store, inputs: Mapping[str, Revision]) -> "pl.DataFrame":
 
 def _encoder(request: Request) -> "tuple[Encoder, Pool]":
     """Return the encoder, and the pool that its vectors are kept in."""
-    from imdb_pipeline.embeddings.encoder import EncoderChoice, load_encoder
+    from imdb_pipeline.embeddings.encoder import Encoder
+    from imdb_pipeline.embeddings.model_files import EncoderChoice
 
     choice = EncoderChoice(request.settings.encoder, request.settings.encoder_revision)
-    encoder = load_encoder(choice, device=request.compute.device, dtype=request.compute.dtype)
+    encoder = Encoder(choice, device=request.compute.device, dtype=request.compute.dtype)
     return encoder, request.store.pool(f"embeddings_{encoder.identity.key()}")
 
 
@@ -61,15 +62,16 @@ def _count_missing(store: Store, inputs: Mapping[str, Revision]) -> int:
 
 
 def _embed_share(request: Request, inputs: Mapping[str, Revision], share: Share) -> dict[str, Any]:
-    """Embed the documents of a share that the cache lacks."""
+    """Embed the documents of a share that the cache lacks, and return what it took."""
+    from dataclasses import asdict
+
     import polars as pl
 
     from imdb_pipeline.embeddings.cache import fill_cache
 
     texts = _texts(request.store, inputs).filter(share.holds(pl.col("document_hash")))
     encoder, pool = _encoder(request)
-    run = fill_cache(texts, pool, encoder, device=request.compute.device)
-    return {"embedded": run.embedded, "truncated": run.truncated, "seconds": run.seconds}
+    return asdict(fill_cache(texts, pool, encoder))
 
 
 def _gathered(texts: "pl.DataFrame", pool: Pool, shares: Shares) -> "EmbeddingRun":
@@ -90,9 +92,18 @@ def _gathered(texts: "pl.DataFrame", pool: Pool, shares: Shares) -> "EmbeddingRu
             f"{pool.root}: {shares.expected} shares ended, and the vectors of {missing} documents are missing; let all "
             "workers see this home and use the same device (settings.toml), and materialize movie_embeddings again"
         )
-    embedded, truncated = (sum(report[name] for report in shares.reports) for name in ("embedded", "truncated"))
-    seconds = max(report["seconds"] for report in shares.reports)
-    return EmbeddingRun(embedded, len(wanted) - embedded, truncated, seconds)
+    embedded, truncated, tokens = (
+        sum(report[name] for report in shares.reports) for name in ("embedded", "truncated", "tokens")
+    )
+    return EmbeddingRun(
+        embedded=embedded,
+        held=len(wanted) - embedded,
+        truncated=truncated,
+        seconds=max(report["seconds"] for report in shares.reports),
+        tokens=tokens,
+        padding=sum(report["padding"] * report["tokens"] for report in shares.reports) / max(1, tokens),
+        packed=next((report["packed"] for report in shares.reports if report["packed"] is not None), None),
+    )
 
 
 @published_asset(
@@ -110,17 +121,14 @@ def movie_embeddings(work: Work) -> Made:
     import json
     from dataclasses import asdict
 
-    from imdb_pipeline.embeddings.cache import fill_cache, read_embeddings
+    from imdb_pipeline.embeddings.cache import fill_cache, require_embedded
 
     texts = _texts(work.store, work.inputs)
     documents = texts.select("tconst", "document_hash")
     encoder, pool = _encoder(work)
     try:
-        if work.shares.expected:
-            run = _gathered(texts, pool, work.shares)
-        else:
-            run = fill_cache(texts, pool, encoder, device=work.compute.device)
-        vectors = read_embeddings(documents["document_hash"], pool)
+        run = _gathered(texts, pool, work.shares) if work.shares.expected else fill_cache(texts, pool, encoder)
+        require_embedded(documents["document_hash"], pool)
     except PipelineError as error:
         return Made(rows=0, outcomes=[Outcome("every_document_embedded", passed=False, message=str(error))])
     documents.write_parquet(work.folder / "embeddings.parquet", compression="zstd")
@@ -130,7 +138,9 @@ def movie_embeddings(work: Work) -> Made:
         rows=len(documents),
         outcomes=[
             Outcome(
-                "every_document_embedded", passed=True, message=f"{len(vectors):,} unit vectors of {vectors.shape[1]}"
+                "every_document_embedded",
+                passed=True,
+                message=f"{len(documents):,} unit vectors of {encoder.identity.dimension}",
             )
         ],
         metadata={
@@ -140,8 +150,10 @@ def movie_embeddings(work: Work) -> Made:
             "cut at the maximum length": run.truncated,
             "documents a second": round(run.embedded / run.seconds, 1) if run.embedded else 0.0,
             "shares": work.shares.expected,
+            "tokens a second": round(run.tokens / run.seconds, 1) if run.embedded else 0.0,
+            "share of padding": round(run.padding, 4),
         },
-        info={"embedded": run.embedded, "held": run.held, "truncated": run.truncated},
+        info=asdict(run),
     )
 
 

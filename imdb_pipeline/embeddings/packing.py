@@ -1,0 +1,263 @@
+"""Batches of texts without waste: sorted by length, a budget of tokens each, no padding where the model allows it.
+
+The same code on a CPU and on a GPU. Reading texts, and where vectors go, belongs elsewhere.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from imdb_pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    import torch
+
+log = logging.getLogger(__name__)
+
+_TRIAL_LENGTHS = 150, 5, 80, 5
+"""Texts for a trial: longer than a local window, shorter, and two of equal length."""
+_TRIAL_TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-3, "float16": 1e-3}
+"""1 - cosine between a text packed and alone."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Texts as token ids: ``ids`` int32, one text after the other; ``lengths`` int64; how many texts were cut."""
+
+    ids: np.ndarray
+    lengths: np.ndarray
+    truncated: int
+
+    def split(self) -> list[np.ndarray]:
+        """Return the ids of each text."""
+        import numpy as np
+
+        return np.split(self.ids, self.lengths.cumsum()[:-1])
+
+    def take(self, rows: np.ndarray) -> Tokens:
+        """Return some of the texts, at least one; which of them were cut is not known."""
+        import numpy as np
+
+        texts = self.split()
+        return Tokens(np.concatenate([texts[row] for row in rows]), self.lengths[rows], 0)
+
+
+def plan_batches(lengths: np.ndarray, *, budget: int, packed: bool) -> list[np.ndarray]:
+    """Return the rows of each batch, the longest first.
+
+    Parameters
+    ----------
+    budget
+        Tokens a batch; a longer text makes a batch of its own.
+    packed
+        Whether padding does not count: without it a batch costs its longest text for each of its texts.
+    """
+    import numpy as np
+
+    order = np.argsort(-lengths, kind="stable")
+    batches: list[np.ndarray] = []
+    first = 0
+    while first < len(order):
+        cost = (
+            lengths[order[first:]].cumsum() if packed else np.arange(1, len(order) - first + 1) * lengths[order[first]]
+        )
+        count = max(1, int(np.searchsorted(cost, budget, side="right")))
+        batches.append(order[first : first + count])
+        first += count
+    return batches
+
+
+@dataclass(frozen=True)
+class Forward:
+    """A batch of token ids to unit vectors.
+
+    Attributes
+    ----------
+    model
+        Of transformers, on its device.
+    pooling
+        ``cls`` or ``mean``.
+    padding
+        The id of the padding token.
+    packed
+        Whether texts lie one after the other in one row, or in rows filled up to the longest.
+    """
+
+    model: Any
+    pooling: str
+    padding: int
+    packed: bool
+
+    def padded(self) -> Forward:
+        """Return the same with padding."""
+        return Forward(self.model, self.pooling, self.padding, packed=False)
+
+    def __call__(self, ids: list[np.ndarray]) -> torch.Tensor:
+        """Return float32 unit vectors, shape (texts, dimension), on the model's device."""
+        import torch
+        from torch.nn.functional import normalize
+
+        lengths = torch.tensor([len(text) for text in ids])
+        with torch.inference_mode():
+            pooled = self._packed(ids, lengths) if self.packed else self._padded(ids, lengths)
+            return normalize(pooled, dim=-1)
+
+    def slots(self, lengths: np.ndarray) -> int:
+        """Return how many tokens a batch computes, padding included."""
+        return int(lengths.sum() if self.packed else lengths.max() * len(lengths))
+
+    def _packed(self, ids: list[np.ndarray], lengths: torch.Tensor) -> torch.Tensor:
+        import numpy as np
+        import torch
+
+        from imdb_pipeline.embeddings.attention import register
+        from imdb_pipeline.embeddings.model_files import first_position
+
+        self._attend_with(register())
+        starts = torch.zeros(len(ids) + 1, dtype=torch.int32)
+        torch.cumsum(lengths, 0, out=starts[1:])
+        flat = torch.from_numpy(np.concatenate(ids).astype(np.int64))
+        positions = torch.arange(len(flat)) - torch.repeat_interleave(starts[:-1], lengths)
+        hidden = self.model(
+            input_ids=self._moved(flat[None]),
+            position_ids=self._moved((positions + first_position(self.model.config))[None]),
+            cu_seq_lens_q=self._moved(starts),
+            max_length_q=int(lengths.max()),
+        ).last_hidden_state[0]
+        if self.pooling == "cls":
+            return hidden[self._moved(starts[:-1].long())].float()
+        return torch.segment_reduce(hidden.float(), "mean", lengths=self._moved(lengths))
+
+    def _padded(self, ids: list[np.ndarray], lengths: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        self._attend_with("sdpa")
+        rows = torch.full((len(ids), int(lengths.max())), self.padding, dtype=torch.long)
+        for row, text in zip(rows, ids, strict=True):
+            row[: len(text)] = torch.from_numpy(text)
+        mask = self._moved((torch.arange(rows.shape[1]) < lengths[:, None]).long())
+        hidden = self.model(input_ids=self._moved(rows), attention_mask=mask).last_hidden_state.float()
+        if self.pooling == "cls":
+            return hidden[:, 0]
+        return (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+
+    def _attend_with(self, name: str) -> None:
+        if self.model.config._attn_implementation != name and self.model._supports_attention_backend:
+            self.model.set_attn_implementation(name)
+
+    def _moved(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return the tensor on the model's device; the copy to a GPU goes on beside the computation."""
+        if self.model.device.type != "cuda":
+            return tensor
+        return tensor.pin_memory().to(self.model.device, non_blocking=True)
+
+
+def fits_packing(forward: Forward, *, longest: int) -> bool:
+    """Return whether the model gives a text the same vector packed with others as alone."""
+    import torch
+
+    if not getattr(forward.model, "_supports_attention_backend", False):
+        return False
+    size = int(forward.model.config.vocab_size)
+    draw = torch.Generator().manual_seed(0)
+    texts = [torch.randint(size, (min(length, longest),), generator=draw).int().numpy() for length in _TRIAL_LENGTHS]
+    alone = forward.padded()
+    expected = torch.cat([alone([text]) for text in texts])
+    try:
+        together = forward(texts)
+    except (TypeError, ValueError, IndexError, RuntimeError) as error:  # what models say that are not built for it
+        log.debug("no packing: %s", error)
+        return False
+    tolerance = _TRIAL_TOLERANCE[str(forward.model.dtype).removeprefix("torch.")]
+    return bool(((1 - (together * expected).sum(1)) < tolerance).all())
+
+
+def encode(
+    tokens: Tokens, forward: Forward, *, budget: int, done: Callable[[int, int, int], object]
+) -> tuple[Callable[[], np.ndarray], int]:
+    """Compute the vectors of texts in batches of at most ``budget`` tokens; see ``Encoder.encode``.
+
+    Where memory is short the budget is halved, down to the longest text, and the same texts are tried again.
+
+    Returns
+    -------
+    callable, int
+        Waits for the vectors and returns them; the budget that sufficed.
+    """
+    import numpy as np
+    import torch
+
+    texts = tokens.split()
+    order: list[np.ndarray] = []
+    vectors: list[torch.Tensor] = []
+    waiting = plan_batches(tokens.lengths, budget=budget, packed=forward.packed)[::-1]
+    while waiting:
+        rows = waiting.pop()
+        lengths = tokens.lengths[rows]
+        try:
+            vectors.append(forward([texts[row] for row in rows]))
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+            budget = _halved(min(budget, forward.slots(lengths)), int(lengths.max()))
+            left = np.concatenate([rows, *waiting[::-1]])
+            again = plan_batches(tokens.lengths[left], budget=budget, packed=forward.packed)
+            waiting = [left[batch] for batch in reversed(again)]
+            continue
+        order.append(rows)
+        done(len(rows), int(lengths.sum()), forward.slots(lengths))
+    return _collected(order, vectors), budget
+
+
+def _out_of_memory(error: Exception) -> bool:
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def _halved(budget: int, longest: int) -> int:
+    """Return half the budget of a batch that memory was too short for, but no less than its longest text."""
+    import torch
+
+    if budget <= longest:
+        raise PipelineError(
+            f"out of memory on a single document of {longest:,} tokens; free memory, give --device cpu, "
+            "or a smaller encoder in a home of its own"
+        )
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    smaller = max(budget // 2, longest)
+    log.warning("out of memory with %d tokens a batch: going on with %d, the same documents again", budget, smaller)
+    return smaller
+
+
+def _collected(order: list[np.ndarray], vectors: list[torch.Tensor]) -> Callable[[], np.ndarray]:
+    """Start to copy the vectors to host memory, and return what waits for them and brings them into their order."""
+    import numpy as np
+    import torch
+
+    if not vectors:
+        return lambda: np.empty((0, 0), dtype=np.float32)
+    rows = torch.from_numpy(np.concatenate(order))
+    joined = torch.cat(vectors)
+    if joined.is_cuda:
+        host = torch.empty(joined.shape, dtype=joined.dtype, pin_memory=True)
+        host.copy_(joined, non_blocking=True)
+        copied = torch.cuda.Event()
+        copied.record()
+    else:
+        host, copied = joined, None
+
+    def collect() -> np.ndarray:
+        if copied is not None:
+            copied.synchronize()
+        placed = torch.empty_like(host)
+        placed[rows] = host
+        return placed.numpy()
+
+    return collect
