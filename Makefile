@@ -20,7 +20,7 @@ ui: $(VENV)/.run ## Open the Dagster UI on ./data
 test: $(VENV)/.dev ## Run the tests
 	$(BIN)/python -m pytest -m "not extra"
 
-test-all: $(VENV)/.dev ## Run all tests, with those that need Chromium
+test-all: $(VENV)/.extra ## Run all tests, with those that need Chromium and Ray
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.dev ## Check style and formatting
@@ -45,4 +45,8 @@ $(VENV)/.run: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.run
 	@$(INSTALL) --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.extra: $(VENV)/.dev
+	@$(INSTALL) --editable '.[ray,k8s]'
 	@touch $@

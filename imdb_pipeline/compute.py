@@ -1,10 +1,23 @@
-"""What a run computes on: device, precision, seed."""
+"""What a run computes on: device, precision, seed; and which of several GPUs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from imdb_pipeline.errors import InputError
+from imdb_pipeline.locks import hold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+_AGAIN_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -46,3 +59,46 @@ def choose_compute(*, device: str = "auto", dtype: str = "auto", seed: int = 0) 
         dtype = "bfloat16" if chosen == "cuda" else "float32"
     name = torch.cuda.get_device_name() if chosen == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     return Compute(chosen, name, dtype, seed)
+
+
+@contextmanager
+def on_free_gpu(compute: Compute, locks: Path) -> Iterator[Compute]:
+    """Have ``cuda`` mean a GPU that no other process with the same ``locks`` uses; wait until one is free.
+
+    Nothing is done on a CPU. Only the calling thread is told: another one starts on the first GPU.
+
+    Parameters
+    ----------
+    locks
+        A folder with a file a GPU; it may be on a file system that several machines share.
+    """
+    if compute.device != "cuda":
+        yield compute
+        return
+    import torch
+
+    names = [str(torch.cuda.get_device_properties(index).uuid) for index in range(torch.cuda.device_count())]
+    with take_free(names, locks) as index, torch.cuda.device(index):
+        yield replace(compute, device_name=torch.cuda.get_device_name(index))
+
+
+@contextmanager
+def take_free(names: Sequence[str], locks: Path) -> Iterator[int]:
+    """Hold the lock of one of several devices and give its number; wait while other processes hold them all.
+
+    The system frees it when the process ends, however it ends.
+    """
+    locks.mkdir(parents=True, exist_ok=True)
+    told = False
+    while True:
+        for index, name in enumerate(names):
+            path = locks / name
+            path.touch()
+            with hold(path, wait=False) as held:
+                if held:
+                    yield index
+                    return
+        if not told:
+            log.info("waiting for one of %d GPUs, all in use", len(names))
+            told = True
+        time.sleep(_AGAIN_SECONDS)

@@ -4,19 +4,19 @@ import dagster as dg
 
 from imdb_pipeline.orchestration import assets
 from imdb_pipeline.orchestration.automation import JOBS, SCHEDULES, SENSORS
+from imdb_pipeline.orchestration.executors import choose_executor, loaded_settings
+from imdb_pipeline.orchestration.fan_out import RESOURCES
 from imdb_pipeline.orchestration.publishing import ASSETS
 from imdb_pipeline.orchestration.resources import Accelerator, Home
+from imdb_pipeline.settings import home_path
 
 __all__ = ["assets", "defs"]
-
-MAX_CONCURRENT = 2
-"""Steps at once in a run from the UI: each may hold a copy of the catalogue."""
 
 defs = dg.Definitions(
     assets=ASSETS,
     jobs=JOBS,
     schedules=SCHEDULES,
     sensors=SENSORS,
-    resources={"home": Home(), "accelerator": Accelerator()},
-    executor=dg.multiprocess_executor.configured({"max_concurrent": MAX_CONCURRENT}),
+    resources={"home": Home(), "accelerator": Accelerator(), **RESOURCES},
+    executor=choose_executor(loaded_settings().execution, home_path()),
 )

@@ -94,6 +94,17 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class ExecutionSettings:
+    """Where the steps of a run from the UI, a schedule or the sensor run; see docs/fan-out.md."""
+
+    executor: Literal["multiprocess", "in_process", "ray", "kubernetes"] = "multiprocess"
+    workers: Annotated[int, Field(ge=1)] = 1
+    """steps on a GPU at once, and shares that a day's new documents are embedded in"""
+    config: str = ""
+    """a YAML file with options of the executor, absolute or in the home; empty: none"""
+
+
+@dataclass(frozen=True, config=_STRICT)
 class RetentionSettings:
     """What a collection keeps: files of how many of the newest days that the home holds, and revisions of a day."""
 
@@ -136,6 +147,7 @@ class Settings:
     gates: GateSettings = field(default_factory=GateSettings)
     map: MapSettings = field(default_factory=MapSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    execution: ExecutionSettings = field(default_factory=ExecutionSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
 

@@ -48,7 +48,7 @@ def plan(request: Request, *, assets: list[str] | None = None, force: bool = Fal
             result.todo.append(name)
             continue
         revision = request.store.latest(name, request.day)
-        key = stage.key(stage.settings(request), stage.resolve_inputs(request))
+        key = stage.key(stage.settings(request), stage.resolve_inputs(request.store, request.day))
         if revision is None or revision.key != key:
             result.todo.append(name)
             continue

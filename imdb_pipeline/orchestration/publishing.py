@@ -4,28 +4,27 @@
 logic, and what they mean, belongs to the packages they live in.
 """
 
-import errno
 import inspect
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from imdb_pipeline.compute import Compute
-from imdb_pipeline.dumps.snapshot import Snapshot, find_snapshot
-from imdb_pipeline.errors import GateError, PipelineError
+from imdb_pipeline.errors import GateError
 from imdb_pipeline.gates import Gate, Outcome, override, require
+from imdb_pipeline.orchestration.executors import gpu_tags, loaded_settings
+from imdb_pipeline.orchestration.fan_out import FanOut, Shares, fanned_out
 from imdb_pipeline.orchestration.partitions import DAYS
+from imdb_pipeline.orchestration.requests import GPU_POOL, Request, failures, make_request, taking_gpu
 from imdb_pipeline.orchestration.resources import Accelerator, Home
 from imdb_pipeline.overrides import overrides
 from imdb_pipeline.quarantine import set_aside, take_back
-from imdb_pipeline.settings import Settings
 from imdb_pipeline.store import Revision, Store, step_key
 
 log = logging.getLogger("imdb_pipeline.steps")
@@ -34,35 +33,7 @@ REUSE_TAG = "imdb_pipeline/reuse"
 """A run with this tag publishes again what is held under the same key, rather than making it anew."""
 SNAPSHOT_TAG = "imdb_pipeline/snapshot"
 """The id of the four files that a run is about."""
-GPU_POOL = "gpu"
 OWNERS = ["team:imdb_pipeline"]
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a stage is asked for: a day of a home, under its settings, on a device.
-
-    Attributes
-    ----------
-    found
-        Gives the four files that the day means; the source is asked when somebody wants to know.
-    """
-
-    home: Path
-    settings: Settings
-    store: Store
-    day: str
-    compute: Compute
-    found: Callable[[], Snapshot]
-
-    @property
-    def day_year(self) -> int:
-        return int(self.day[:4])
-
-    @property
-    def snapshot(self) -> Snapshot:
-        """The four files that the day means."""
-        return self.found()
 
 
 @dataclass(frozen=True)
@@ -81,6 +52,8 @@ class Work(Request):
         The id of the Dagster run.
     reasons
         Recorded overrides of the snapshot, by ``ASSET/GATE``.
+    shares
+        What became of the shares of its work.
     """
 
     inputs: Mapping[str, Revision]
@@ -88,6 +61,7 @@ class Work(Request):
     folder: Path
     run: str
     reasons: Mapping[str, str]
+    shares: Shares
 
     def file(self, asset: str, name: str) -> Path:
         return self.inputs[asset].file(name)
@@ -135,8 +109,9 @@ class Stage:
     settings: Callable[[Request], dict[str, Any]]
     build: Callable[[Work], Made]
     checks: tuple[str, ...]
+    gpu: bool
 
-    def resolve_inputs(self, request: Request) -> dict[str, Revision]:
+    def resolve_inputs(self, store: Store, day: str) -> dict[str, Revision]:
         """Return the revisions this stage reads: the day's, or the newest at or before it, or the previous good day's.
 
         Raises
@@ -144,40 +119,40 @@ class Stage:
         NotPublishedError
             One of them is not published.
         """
-        found = {name: self._resolve(request, name) for name in self.inputs}
-        return found | {f"previous_{name}": revision for name, revision in self._resolve_previous(request).items()}
+        found = {name: self._resolve(store, day, name) for name in self.inputs}
+        return found | {f"previous_{name}": revision for name, revision in self._resolve_previous(store, day).items()}
 
     def key(self, settings: Mapping[str, Any], inputs: Mapping[str, Revision]) -> str:
         """Return the key of its result: from what ``settings`` gave for the request, and the inputs."""
         hashes = {name: revision.data_hash for name, revision in inputs.items()}
         return step_key(self.asset, self.code_version, hashes, settings)
 
-    def resolve_start(self, request: Request, key: str) -> dict[str, Revision]:
+    def resolve_start(self, store: Store, day: str, key: str) -> dict[str, Revision]:
         """Return its own result of the latest day before the first that has this key, with its files; else none.
 
         Made again, a day that was the same as the one before so starts from where that one did.
         """
         if not self.warm_start:
             return {}
-        held = [request.store.latest(self.asset, day) for day in request.store.days(self.asset) if day < request.day]
+        held = [store.latest(self.asset, earlier) for earlier in store.days(self.asset) if earlier < day]
         for revision in reversed([*takewhile(lambda each: each.key != key, filter(None, held))]):
             if not revision.expired:
                 return {f"previous_{self.asset}": revision}
         return {}
 
-    def _resolve_previous(self, request: Request) -> dict[str, Revision]:
+    def _resolve_previous(self, store: Store, day: str) -> dict[str, Revision]:
         """Return the revisions of the latest day before that holds all of ``previous``, with their files; else none."""
-        for day in reversed(request.store.days(self.previous[0]) if self.previous else []):
-            if day < request.day:
-                found = {name: request.store.latest(name, day) for name in self.previous}
+        for earlier in reversed(store.days(self.previous[0]) if self.previous else []):
+            if earlier < day:
+                found = {name: store.latest(name, earlier) for name in self.previous}
                 held = {name: revision for name, revision in found.items() if revision and not revision.expired}
                 if len(held) == len(found):
                     return held
         return {}
 
-    def _resolve(self, request: Request, name: str) -> Revision:
-        revision = request.store.at_or_before(name, request.day) if name in self.earlier else None
-        return revision or request.store.get(name, request.day)
+    def _resolve(self, store: Store, day: str, name: str) -> Revision:
+        revision = store.at_or_before(name, day) if name in self.earlier else None
+        return revision or store.get(name, day)
 
 
 STAGES: dict[str, Stage] = {}
@@ -201,6 +176,7 @@ def published_asset(
     checks: Mapping[str, str] | None = None,
     code_version: str = "1",
     gpu: bool = False,
+    fan_out: FanOut | None = None,
     name: str | None = None,
     description: str | None = None,
 ) -> Callable[[Callable[[Work], Made]], dg.AssetsDefinition]:
@@ -223,6 +199,8 @@ def published_asset(
         Those whose outcomes it reports.
     checks
         Name and description of each outcome that it reports beside them.
+    fan_out
+        How its work is cut into shares where there are several workers.
     """
 
     def decorate(build: Callable[[Work], Made]) -> dg.AssetsDefinition:
@@ -242,6 +220,7 @@ def published_asset(
             settings,
             build,
             tuple(declared),
+            gpu,
         )
         other_days = {
             "read at an earlier day": ", ".join(earlier),
@@ -261,6 +240,7 @@ def published_asset(
             partitions_def=DAYS,
             code_version=code_version,
             pool=GPU_POOL if gpu else None,
+            op_tags=gpu_tags() if gpu else None,
             metadata={name: value for name, value in other_days.items() if value},
             check_specs=[
                 dg.AssetCheckSpec(check, asset=asset_name, description=text, blocking=required)
@@ -268,39 +248,39 @@ def published_asset(
             ],
         )
         def materialize(context: dg.AssetExecutionContext, home: Home, accelerator: Accelerator):
-            yield from _materialize(context, stage, home, accelerator)
+            yield from _materialize(stage, context, home, accelerator)
 
-        ASSETS.append(materialize)
-        return materialize
+        asset = materialize
+        if fan_out is not None and loaded_settings().execution.workers > 1:
+            asset = fanned_out(materialize, stage, fan_out, gather=partial(_materialize, stage))
+        ASSETS.append(asset)
+        return asset
 
     return decorate
 
 
 def _materialize(
-    context: dg.AssetExecutionContext, stage: Stage, home: Home, accelerator: Accelerator
+    stage: Stage,
+    context: dg.OpExecutionContext | dg.AssetExecutionContext,
+    home: Home,
+    accelerator: Accelerator,
+    shares: Shares = Shares(),  # noqa: B008 (frozen)
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
-    try:
-        settings = home.settings()
-        day, store = context.partition_key, home.store
-        found = cache(partial(find_snapshot, settings, store, day=day, today=day))
-        request = Request(home.folder, settings, store, day, accelerator.choose(settings), found)
-        with home.store.lock(stage.asset, request.day):
-            inputs = stage.resolve_inputs(request)
+    with failures(home):
+        shares.require_all(stage.asset)
+        with (
+            taking_gpu(make_request(context, home, accelerator, gpu=stage.gpu), gpu=stage.gpu) as request,
+            home.store.lock(stage.asset, request.day),
+        ):
+            inputs = stage.resolve_inputs(request.store, request.day)
             values = stage.settings(request)
             key = stage.key(values, inputs)
             held = home.store.find(stage.asset, key) if context.run.tags.get(REUSE_TAG) == "yes" else None
             if held is not None:
                 yield from _reuse(stage, held, request, inputs)
             else:
-                inputs |= stage.resolve_start(request, key)
-                yield from _make(stage, request, inputs, values, key, run=context.run.run_id)
-    except PipelineError as error:
-        raise dg.Failure(description=str(error), allow_retries=False) from error
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):
-            raise
-        text = f"{error.filename or home.folder}: {error.strerror}; check permissions and free space, and run again"
-        raise dg.Failure(description=text, allow_retries=False) from error
+                inputs |= stage.resolve_start(request.store, request.day, key)
+                yield from _make(stage, request, inputs, values, key, run=context.run.run_id, shares=shares)
 
 
 def _reuse(
@@ -323,13 +303,17 @@ def _make(
     key: str,
     *,
     run: str,
+    shares: Shares,
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
     started = time.monotonic()
     log.info("%s: started", stage.asset, extra={"step": "started"})
     snapshot = _snapshot_id(values, inputs)
     reasons = overrides(request.home, snapshot)
     with request.store.stage(stage.asset) as folder:
-        made = stage.build(Work(**vars(request), inputs=inputs, values=values, folder=folder, run=run, reasons=reasons))
+        work = Work(
+            **vars(request), inputs=inputs, values=values, folder=folder, run=run, reasons=reasons, shares=shares
+        )
+        made = stage.build(work)
         outcomes = override(made.outcomes, stage.asset, reasons)
         yield from _check_results(stage, request.day, outcomes)
         try:

@@ -41,6 +41,10 @@ class Accelerator(dg.ConfigurableResource):
     seed: int = -1
     """-1: as settings.toml says"""
 
-    def choose(self, settings: Settings) -> Compute:
+    def choose(self, settings: Settings, *, gpu: bool) -> Compute:
+        """Settle what a step computes on; one without ``gpu`` may be on a machine of a cluster that has no CUDA."""
+        device = self.device or settings.device
+        if device == "cuda" and not gpu:
+            device = "auto"
         seed = settings.training.seed if self.seed < 0 else self.seed
-        return choose_compute(device=self.device or settings.device, dtype=self.dtype, seed=seed)
+        return choose_compute(device=device, dtype=self.dtype, seed=seed)

@@ -1,25 +1,111 @@
 """Group ``embeddings``: a vector per document, its nearest neighbours, the map."""
 
 import base64
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from imdb_pipeline.errors import NotPublishedError, PipelineError
 from imdb_pipeline.gates import Outcome
+from imdb_pipeline.orchestration.fan_out import FanOut, Share, Shares
 from imdb_pipeline.orchestration.publishing import Made, Request, Work, published_asset, table
-from imdb_pipeline.store import Revision
+from imdb_pipeline.store import Pool, Revision, Store
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
+    from imdb_pipeline.embeddings.cache import EmbeddingRun
+    from imdb_pipeline.embeddings.encoder import Encoder
     from imdb_pipeline.embeddings.layout import Earlier
 
 
 def _encoder_settings(request: Request) -> dict:
     settings = request.settings
     return {"encoder": settings.encoder, "revision": settings.encoder_revision, "dtype": request.compute.dtype}
+
+
+def _texts(store: Store, inputs: Mapping[str, Revision]) -> "pl.DataFrame":
+    """Return what a day embeds: tconst, document_hash, document."""
+    import polars as pl
+
+    from imdb_pipeline.catalogue.documents import read_documents
+
+    documents = pl.read_parquet(inputs["movie_documents"].file("documents.parquet"))
+    return read_documents(documents, store.pool("documents"))
+
+
+def _encoder(request: Request) -> "tuple[Encoder, Pool]":
+    """Return the encoder, and the pool that its vectors are kept in."""
+    from imdb_pipeline.embeddings.encoder import Encoder
+    from imdb_pipeline.embeddings.model_files import EncoderChoice
+
+    choice = EncoderChoice(request.settings.encoder, request.settings.encoder_revision)
+    encoder = Encoder(choice, device=request.compute.device, dtype=request.compute.dtype)
+    return encoder, request.store.pool(f"embeddings_{encoder.identity.key()}")
+
+
+def _count_missing(store: Store, inputs: Mapping[str, Revision]) -> int:
+    """Return how many documents of the day the vectors of the newest day lack: no model is loaded to ask its cache."""
+    import json
+
+    import polars as pl
+
+    from imdb_pipeline.catalogue.documents import held_hashes
+
+    wanted = pl.read_parquet(inputs["movie_documents"].file("documents.parquet")).unique("document_hash")
+    days = store.days("movie_embeddings")
+    if not days:
+        return len(wanted)
+    pool = store.pool(json.loads(store.get("movie_embeddings", days[-1]).file("encoder.json").read_bytes())["pool"])
+    pool.set_damaged_aside()
+    return len(wanted.join(held_hashes(pool), on="document_hash", how="anti"))
+
+
+def _embed_share(request: Request, inputs: Mapping[str, Revision], share: Share) -> dict[str, Any]:
+    """Embed the documents of a share that the cache lacks, and return what it took."""
+    from dataclasses import asdict
+
+    import polars as pl
+
+    from imdb_pipeline.embeddings.cache import fill_cache
+
+    texts = _texts(request.store, inputs).filter(share.holds(pl.col("document_hash")))
+    encoder, pool = _encoder(request)
+    return asdict(fill_cache(texts, pool, encoder))
+
+
+def _gathered(texts: "pl.DataFrame", pool: Pool, shares: Shares) -> "EmbeddingRun":
+    """Return what the shares took together.
+
+    Raises
+    ------
+    PipelineError
+        The cache lacks a document all the same.
+    """
+    from imdb_pipeline.catalogue.documents import held_hashes
+    from imdb_pipeline.embeddings.cache import EmbeddingRun
+
+    wanted = texts.unique("document_hash")
+    missing = len(wanted.join(held_hashes(pool), on="document_hash", how="anti"))
+    if missing:
+        raise PipelineError(
+            f"{pool.root}: {shares.expected} shares ended, and the vectors of {missing} documents are missing; let all "
+            "workers see this home and use the same device (settings.toml), and materialize movie_embeddings again"
+        )
+    embedded, truncated, tokens = (
+        sum(report[name] for report in shares.reports) for name in ("embedded", "truncated", "tokens")
+    )
+    return EmbeddingRun(
+        embedded=embedded,
+        held=len(wanted) - embedded,
+        truncated=truncated,
+        seconds=max(report["seconds"] for report in shares.reports),
+        tokens=tokens,
+        padding=sum(report["padding"] * report["tokens"] for report in shares.reports) / max(1, tokens),
+        packed=next((report["packed"] for report in shares.reports if report["packed"] is not None), None),
+    )
 
 
 @published_asset(
@@ -29,6 +115,7 @@ def _encoder_settings(request: Request) -> dict:
     settings=_encoder_settings,
     checks={"every_document_embedded": "Every document of the day has a finite vector of unit length."},
     gpu=True,
+    fan_out=FanOut(_count_missing, _embed_share),
 )
 def movie_embeddings(work: Work) -> Made:
     """A unit vector per document, 768-D with gte-modernbert-base and 384-D with the embedded MiniLM. The day's list of
@@ -36,27 +123,19 @@ def movie_embeddings(work: Work) -> Made:
     import json
     from dataclasses import asdict
 
-    import polars as pl
-
-    from imdb_pipeline.catalogue.documents import read_documents
     from imdb_pipeline.embeddings.cache import fill_cache, require_embedded
-    from imdb_pipeline.embeddings.encoder import Encoder
-    from imdb_pipeline.embeddings.model_files import EncoderChoice
 
-    documents = pl.read_parquet(work.file("movie_documents", "documents.parquet"))
-    texts = read_documents(documents, work.store.pool("documents"))
-    choice = EncoderChoice(work.settings.encoder, work.settings.encoder_revision)
-    encoder = Encoder(choice, device=work.compute.device, dtype=work.compute.dtype)
-    name = f"embeddings_{encoder.identity.key()}"
-    pool = work.store.pool(name)
+    texts = _texts(work.store, work.inputs)
+    documents = texts.select("tconst", "document_hash")
+    encoder, pool = _encoder(work)
     try:
-        run = fill_cache(texts, pool, encoder)
+        run = _gathered(texts, pool, work.shares) if work.shares.expected else fill_cache(texts, pool, encoder)
         require_embedded(documents["document_hash"], pool)
     except PipelineError as error:
         return Made(rows=0, outcomes=[Outcome("every_document_embedded", passed=False, message=str(error))])
     documents.write_parquet(work.folder / "embeddings.parquet", compression="zstd")
     identity = asdict(encoder.identity)
-    (work.folder / "encoder.json").write_text(json.dumps({**identity, "pool": name}, indent=2))
+    (work.folder / "encoder.json").write_text(json.dumps({**identity, "pool": pool.root.name}, indent=2))
     return Made(
         rows=len(documents),
         outcomes=[
@@ -72,6 +151,7 @@ def movie_embeddings(work: Work) -> Made:
             "held before": run.held,
             "cut at the maximum length": run.truncated,
             "documents a second": round(run.embedded / run.seconds, 1) if run.embedded else 0.0,
+            "shares": work.shares.expected,
             "tokens a second": round(run.tokens / run.seconds, 1) if run.embedded else 0.0,
             "share of padding": round(run.padding, 4),
         },
