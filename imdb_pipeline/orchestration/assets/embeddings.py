@@ -20,11 +20,13 @@ def _encoder_settings(request: Request) -> dict:
     inputs=("movie_documents",),
     settings=_encoder_settings,
     checks={"every_document_embedded": "Every document of the day has a finite vector of unit length."},
+    code_version="2",
     gpu=True,
 )
 def movie_embeddings(work: Work) -> Made:
     """A unit vector per document, 768-D with gte-modernbert-base and 384-D with the embedded MiniLM. The day's list of
-    (tconst, document_hash); the vectors are kept once for all days, under the encoder and the document's hash."""
+    (tconst, document_hash); the vectors are kept once for all days, under the encoder and the document's hash. So are
+    those of the titles alone, which `similar --mask-title` reads."""
     import json
     from dataclasses import asdict
 
@@ -33,6 +35,7 @@ def movie_embeddings(work: Work) -> Made:
     from imdb_pipeline.catalogue.documents import read_documents
     from imdb_pipeline.embeddings.cache import fill_cache, read_embeddings
     from imdb_pipeline.embeddings.encoder import EncoderChoice, load_encoder
+    from imdb_pipeline.embeddings.masking import title_documents
 
     documents = pl.read_parquet(work.file("movie_documents", "documents.parquet"))
     texts = read_documents(documents, work.store.pool("documents"))
@@ -43,9 +46,12 @@ def movie_embeddings(work: Work) -> Made:
     try:
         run = fill_cache(texts, pool, encoder, device=work.compute.device)
         vectors = read_embeddings(documents["document_hash"], pool)
+        titles = title_documents(texts)
+        titles_run = fill_cache(titles, pool, encoder, device=work.compute.device)
     except PipelineError as error:
         return Made(rows=0, outcomes=[Outcome("every_document_embedded", passed=False, message=str(error))])
     documents.write_parquet(work.folder / "embeddings.parquet", compression="zstd")
+    titles.select("tconst", "document_hash").write_parquet(work.folder / "titles.parquet", compression="zstd")
     identity = asdict(encoder.identity)
     (work.folder / "encoder.json").write_text(json.dumps({**identity, "pool": name}, indent=2))
     return Made(
@@ -59,6 +65,7 @@ def movie_embeddings(work: Work) -> Made:
             "encoder": table([identity]),
             "embedded": run.embedded,
             "held before": run.held,
+            "titles embedded": titles_run.embedded,
             "cut at the maximum length": run.truncated,
             "documents a second": round(run.embedded / run.seconds, 1) if run.embedded else 0.0,
         },
