@@ -161,9 +161,9 @@ def similar(
     mask_title: Annotated[
         bool, typer.Option("--mask-title", help="Let a title count only as far as people or genres support it")
     ] = False,
-    from_year: Annotated[int | None, typer.Option(metavar="YEAR", help="None released before")] = None,
-    to_year: Annotated[int | None, typer.Option(metavar="YEAR", help="None released after")] = None,
-    min_votes: Annotated[int, typer.Option(metavar="N", help="None with fewer votes")] = 0,
+    from_year: Annotated[int | None, typer.Option(metavar="YEAR", help="Only movies of this year or later")] = None,
+    to_year: Annotated[int | None, typer.Option(metavar="YEAR", help="Only movies of this year or earlier")] = None,
+    min_votes: Annotated[int, typer.Option(metavar="N", help="Only movies with so many votes or more")] = 0,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from imdb_pipeline import api
 from imdb_pipeline.catalogue.documents import document, document_hash
-from imdb_pipeline.embeddings.masking import MaskedTitles, title_documents
+from imdb_pipeline.embeddings.masking import TAKEN_OUT, MaskedTitles, Support, title_documents
 from imdb_pipeline.embeddings.neighbours import GRID, nearest, neighbour_table
 from imdb_pipeline.errors import InputError, NotPublishedError
 from imdb_pipeline.similar import find_movie
@@ -224,10 +224,26 @@ def test_a_shared_title_counts_only_with_people_or_genres_that_support_it():
     np.testing.assert_allclose(symmetric, symmetric.T, atol=1e-6)
 
 
+def test_the_cosines_are_those_of_the_vectors_less_most_of_their_titles():
+    documents, mask = masked([(i % 9, None, []) for i in range(12)])
+    titles = mask._titles - mask._titles.mean(axis=0)
+    titles /= np.linalg.norm(titles, axis=1, keepdims=True)
+    rest = documents - documents.mean(axis=0)
+    rest -= TAKEN_OUT * (rest * titles).sum(axis=1, keepdims=True) * titles
+    rest /= np.linalg.norm(rest, axis=1, keepdims=True)
+    expected = rest @ rest[3]
+    assert expected[12] == pytest.approx(mask.cosines(3)[12], abs=1e-5)
+    np.testing.assert_allclose(np.delete(mask.cosines(3), 3), np.delete(expected, 3), atol=1e-5)
+
+
 def test_a_rare_person_supports_more_than_one_who_is_in_many_movies():
-    _, mask = masked([(0, None, ["x", "y"]), (0, None, ["x"]), (0, None, ["y"])] + [(2, None, ["y"])] * 20)
-    support = mask._support(0)
-    assert support[1] > support[2] > 0
+    people = [["x", "y"], ["x"], ["y"], *([["y"]] * 20), *([[f"other{i}"] for i in range(60)])]
+    movies = pl.DataFrame(
+        {"genres": [None] * len(people), "credits": [credited(*names) for names in people]},
+        schema_overrides={"genres": pl.List(pl.String)},
+    )
+    support = Support(movies).of(0)
+    assert 1 > support[1] > support[2] > 0
     assert not support[23:].any()
 
 
