@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from imdb_pipeline.errors import InputError
 from imdb_pipeline.settings import home_path
 from imdb_pipeline.store import Store
 
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     import polars as pl
 
     from imdb_pipeline.store import Revision
-
-CLOSE_TITLES = 3
 
 
 def load_movies(home: str | Path | None = None, *, day: str | None = None) -> pl.DataFrame:
@@ -93,13 +90,31 @@ def too_few_movies(home: str | Path | None = None) -> str | None:
     return json.loads(_store(home).released("leaderboard").file("leaderboard.json").read_bytes())["too_few"]
 
 
-def similar(movie: str, *, k: int = 10, home: str | Path | None = None) -> list[dict[str, Any]]:
+def similar(
+    movie: str,
+    *,
+    k: int = 10,
+    mask_title: bool = False,
+    years: tuple[int | None, int | None] | None = None,
+    min_votes: int = 0,
+    home: str | Path | None = None,
+) -> list[dict[str, Any]]:
     """Return the k nearest movies by the cosine of their embeddings, nearest first, the movie itself not among them.
+
+    They are the exact nearest of those that pass; there are fewer than k where fewer pass. Equal ones are in the order
+    of their ids.
 
     Parameters
     ----------
     movie
-        A tconst, or a title in any case.
+        A tconst, a title in any case, or ``Title (2013)`` where several movies have that title.
+    mask_title
+        Count what a title says only as far as people or genres support it: ``embeddings.masking``. The cosines are then
+        not those of the embeddings, and lower where nothing but the title was alike.
+    years
+        The first and the last release year that may be listed, None for an open end.
+    min_votes
+        List only movies with at least so many votes.
 
     Returns
     -------
@@ -109,25 +124,13 @@ def similar(movie: str, *, k: int = 10, home: str | Path | None = None) -> list[
     Raises
     ------
     InputError
-        No such movie, several of that title, or k is not positive.
+        No such movie, several of that title, a value out of its range, or nothing passes the filter.
+    NotPublishedError
+        The home was made by a version that did not mask titles; the message says what to do.
     """
-    import polars as pl
+    from imdb_pipeline.similar import similar_movies
 
-    if k < 1:
-        raise InputError(f"k {k}: give a number of movies of at least 1")
-    store = _store(home)
-    neighbours = pl.read_parquet(store.released("movie_neighbours").file("neighbours.parquet"))
-    movies = pl.read_parquet(
-        store.released("movies").file("movies.parquet"),
-        columns=["tconst", "title", "original_title", "release_year", "average_rating", "num_votes"],
-    )
-    embedded = neighbours.select("tconst").join(movies, on="tconst", how="left", maintain_order="left")
-    row = _find(movie, embedded, movies)
-    rows, cosines = neighbours["neighbours"][row].to_list(), neighbours["cosines"][row].to_list()
-    if k > len(rows):
-        rows, cosines = _all_neighbours(store, row)
-    found = embedded[rows[:k]].drop("original_title").with_columns(cosine=pl.Series(cosines[:k], dtype=pl.Float64))
-    return found.to_dicts()
+    return similar_movies(_store(home), movie, k=k, mask_title=mask_title, years=years, min_votes=min_votes)
 
 
 def _revision(store: Store, asset: str, day: str | None) -> Revision:
@@ -136,58 +139,3 @@ def _revision(store: Store, asset: str, day: str | None) -> Revision:
 
 def _store(home: str | Path | None) -> Store:
     return Store(home_path(home) / "store")
-
-
-def _all_neighbours(store: Store, row: int) -> tuple[list[int], list[float]]:
-    import numpy as np
-
-    from imdb_pipeline.embeddings.cache import load_embeddings as load
-
-    _, vectors = load(store.released("movie_embeddings"), store)
-    cosines = vectors @ vectors[row]
-    order = np.argsort(-cosines, kind="stable")
-    order = order[order != row]
-    return order.tolist(), cosines[order].tolist()
-
-
-def _find(movie: str, embedded: pl.DataFrame, movies: pl.DataFrame) -> int:
-    """Return the row of ``embedded`` that a tconst or a title names."""
-    import polars as pl
-
-    indexed = embedded.with_row_index("row")
-    hits = indexed.filter(tconst=movie)
-    if hits.is_empty():
-        wanted = movie.strip().lower()
-        hits = indexed.filter(pl.col("title").str.to_lowercase() == wanted)
-    if hits.is_empty():
-        hits = indexed.filter(pl.col("original_title").str.to_lowercase() == movie.strip().lower())
-    if len(hits) == 1:
-        return int(hits["row"][0])
-    if len(hits) > 1:
-        known = [f"{hit['tconst']} ({hit['release_year'] or 'no year'})" for hit in hits.head(8).to_dicts()]
-        raise InputError(f"{len(hits)} movies are called {movie}: give one of {', '.join(known)}")
-    other = movies.filter((pl.col("tconst") == movie) | (pl.col("title").str.to_lowercase() == movie.strip().lower()))
-    if len(other):
-        raise InputError(
-            f"{movie} ({other['title'][0]}) has too few votes and is not recent, so it has no embedding; "
-            "lower [catalogue] min_votes in settings.toml to include such movies"
-        )
-    close = _close_titles(movie.strip().lower(), embedded)
-    hint = f"; did you mean {', '.join(repr(title) for title in close)}?" if close else ""
-    raise InputError(f"no movie with the id or the title {movie!r} has an embedding{hint or '; check the spelling'}")
-
-
-def _close_titles(wanted: str, embedded: pl.DataFrame) -> list[str]:
-    """Return titles that hold what was typed, the most voted first; failing that, those spelt like it."""
-    import difflib
-
-    import polars as pl
-
-    lower = pl.col("title").str.to_lowercase()
-    holding = embedded.filter(lower.str.contains(wanted, literal=True)).sort(
-        "num_votes", descending=True, nulls_last=True
-    )
-    if len(wanted) > 2 and len(holding):
-        return holding["title"].unique(maintain_order=True).head(CLOSE_TITLES).to_list()
-    titles = {title.lower(): title for title in embedded["title"].unique(maintain_order=True)}
-    return [titles[each] for each in difflib.get_close_matches(wanted, titles, n=CLOSE_TITLES, cutoff=0.7)]

@@ -158,16 +158,32 @@ def leaderboard(home: HomeOption = None, as_json: JsonOption = False) -> None:
 def similar(
     movie: Annotated[str, typer.Argument(metavar="TCONST_OR_TITLE")],
     k: Annotated[int, typer.Option("--k", help="How many")] = 10,
+    mask_title: Annotated[
+        bool, typer.Option("--mask-title", help="Let a title count only as far as people or genres support it")
+    ] = False,
+    from_year: Annotated[int | None, typer.Option(metavar="YEAR", help="Only movies of this year or later")] = None,
+    to_year: Annotated[int | None, typer.Option(metavar="YEAR", help="Only movies of this year or earlier")] = None,
+    min_votes: Annotated[int, typer.Option(metavar="N", help="Only movies with so many votes or more")] = 0,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the nearest movies with their cosine.
+    """List the nearest movies with their cosine: of all, or of those of some years or with enough votes.
 
-    Example: imdb-pipeline similar tt0120737 --k 5
+    Several movies may have a title: add the year, as in 'Frozen (2013)', or give the id.
+
+    Examples: imdb-pipeline similar tt0120737 --k 5; imdb-pipeline similar 'Frozen (2013)' --mask-title --from-year 2000
+    --min-votes 1000
     """
     from imdb_pipeline import api
 
-    rows = api.similar(movie, k=k, home=home_path(home))
+    rows = api.similar(
+        movie,
+        k=k,
+        mask_title=mask_title,
+        years=(from_year, to_year),
+        min_votes=min_votes,
+        home=home_path(home),
+    )
     if as_json:
         _print_json(rows)
         return

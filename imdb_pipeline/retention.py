@@ -199,10 +199,16 @@ def _lists(store: Store, pool: Pool) -> list[Path] | None:
     if pool.root.name == "documents":
         tables = {revision.data_hash: revision.file("documents.parquet") for revision in documents}
     elif pool.root.name.startswith("embeddings_"):
-        tables = {
-            revision.data_hash: revision.file("embeddings.parquet")
+        made = [
+            revision
             for revision in _with_files(store, "movie_embeddings")
             if json.loads(revision.file("encoder.json").read_bytes())["pool"] == pool.root.name
+        ]
+        tables = {
+            f"{revision.data_hash} {name}": revision.file(name)
+            for revision in made
+            for name in ("embeddings.parquet", "titles.parquet")
+            if name in revision.manifest["files"]  # older versions embedded no titles
         }
         # A day that has documents and no embeddings: a run was killed while it made them, and will go on from there.
         embedded = set(store.days("movie_embeddings"))

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from imdb_pipeline.embeddings import cache
-from imdb_pipeline.embeddings.cache import fill_cache, read_embeddings
+from imdb_pipeline.embeddings.cache import fill_cache, mend_cache, read_embeddings
 from imdb_pipeline.embeddings.encoder import Encoder
 from imdb_pipeline.embeddings.model_files import choose_encoder
 from imdb_pipeline.errors import PipelineError
@@ -79,6 +79,7 @@ def test_a_damaged_shard_is_put_aside_and_only_its_documents_are_embedded_again(
     content = bytearray(damaged.read_bytes())
     content[len(content) // 2] ^= 0xFF
     damaged.write_bytes(content)
+    mend_cache(pool, encoder)
     run = fill_cache(documents_of(TEXTS), pool, encoder)
     assert run.embedded == rows
     assert damaged.name in caplog.text
@@ -96,6 +97,7 @@ def test_a_whole_shard_of_another_model_is_put_aside(column, encoder, tmp_path, 
     )
     path = pool.add(foreign)
     assert hashlib.sha256(path.read_bytes()).hexdigest() == path.stem
+    mend_cache(pool, encoder)
     assert fill_cache(documents_of(TEXTS), pool, encoder).embedded == 0
     assert "not of this encoder" in caplog.text
     assert path not in pool.shards()

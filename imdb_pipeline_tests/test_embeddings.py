@@ -1,4 +1,4 @@
-"""The encoder, the cache and the neighbours, with a real small encoder."""
+"""The encoder and the cache, with a real small encoder."""
 
 import json
 import shutil
@@ -13,7 +13,6 @@ from imdb_pipeline.catalogue.documents import document_hash
 from imdb_pipeline.embeddings.cache import fill_cache, read_embeddings
 from imdb_pipeline.embeddings.encoder import Encoder
 from imdb_pipeline.embeddings.model_files import EMBEDDED, choose_encoder
-from imdb_pipeline.embeddings.neighbours import nearest, neighbour_table
 from imdb_pipeline.errors import InputError, NotPublishedError, PipelineError
 from imdb_pipeline.store import Pool
 from imdb_pipeline_tests.commands import run_command
@@ -152,22 +151,3 @@ def test_a_vector_that_is_no_number_is_never_stored(tmp_path):
     with pytest.raises(PipelineError, match="no unit vector for document"):
         fill_cache(documents_of(TEXTS), Pool(tmp_path / "pool"), loaded)
     assert Pool(tmp_path / "pool").shards() == []
-
-
-def unit_rows(n, dimension, seed=0):
-    rows = np.random.default_rng(seed).normal(size=(n, dimension)).astype(np.float32)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-
-@pytest.mark.parametrize(("n", "k"), [(300, 100), (50, 100), (2, 100), (1, 100)])
-def test_neighbours_are_the_exact_nearest_and_never_the_row_itself(n, k, monkeypatch):
-    monkeypatch.setattr("imdb_pipeline.embeddings.neighbours._SCORES_PER_BLOCK", 7 * n)
-    vectors = unit_rows(n, 16)
-    rows, cosines = nearest(vectors, k=k)
-    assert rows.shape == cosines.shape == (n, min(k, n - 1))
-    scores = vectors @ vectors.T
-    np.fill_diagonal(scores, -np.inf)
-    np.testing.assert_allclose(cosines, -np.sort(-scores, axis=1)[:, : rows.shape[1]], atol=1e-6)
-    assert not (rows == np.arange(n)[:, None]).any()
-    table = neighbour_table(pl.Series([f"tt{i}" for i in range(n)]), rows, cosines)
-    assert table["neighbours"].dtype == pl.List(pl.UInt32)

@@ -81,7 +81,7 @@ def encoder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def documents() -> pl.DataFrame:
-    texts = [f'{{"title": "Film {i}"}}' for i in range(DOCUMENTS)]
+    texts = [f'{{\n  "title": "Film {i}",\n  "genres": null\n}}' for i in range(DOCUMENTS)]
     return pl.DataFrame(
         {
             "tconst": [f"tt{i:07}" for i in range(DOCUMENTS)],
@@ -134,7 +134,7 @@ def test_a_worker_that_is_killed_is_started_again_and_only_its_lost_documents_ar
     assert ran.pools["gpu"] == WORKERS
 
     shards = shards_of(home)
-    assert sum(map(len, shards)) == DOCUMENTS  # nothing that a shard holds was embedded twice
+    assert sum(map(len, shards)) == 2 * DOCUMENTS  # with the titles; nothing that a shard holds was embedded twice
     revision = Store(home / "store").get("movie_embeddings", DAY)
     assert revision.manifest["info"]["embedded"] == DOCUMENTS - 2 * SHARD  # what the killed one published was kept
     assert revision.manifest["rows"] == DOCUMENTS
@@ -229,7 +229,8 @@ def test_the_shares_run_as_jobs_of_a_ray_cluster(home, ray_cluster):
     assert len(started) == 2
     assert all("in Ray job" in event["message"] for event in started)
     revision = Store(home / "store").get("movie_embeddings", DAY)
-    assert revision.manifest["info"]["embedded"] == sum(map(len, shards_of(home))) == DOCUMENTS
+    assert revision.manifest["info"]["embedded"] == revision.manifest["info"]["titles"] == DOCUMENTS
+    assert sum(map(len, shards_of(home))) == 2 * DOCUMENTS
 
 
 def specs_in_child(home: Path) -> dict[str, Any]:

@@ -173,7 +173,7 @@ def test_progress_says_tokens_rate_padding_time_left_and_what_was_held(tmp_path,
     for part in (
         f"of {run.embedded} documents",
         "k tokens",
-        "documents a second",
+        " a second",
         "0.0% padding",
         "left",
         "9 were held",

@@ -190,6 +190,19 @@ def test_vectors_live_as_long_as_a_day_of_embeddings_lists_them(tmp_path):
     assert held(other) == []
 
 
+def test_the_vectors_of_titles_live_as_long_as_those_of_their_documents(tmp_path):
+    store = Store(tmp_path / "store")
+    pool = store.pool("embeddings_e")
+    for number in range(1, 4):
+        add(pool, f"h{number}")
+        add(pool, f"t{number}")
+    for number, day in enumerate(DAYS[:3], start=1):
+        publish(store, "movie_documents", day, documents=[f"h{number}"])
+        publish(store, "movie_embeddings", day, embeddings=[f"h{number}"], titles=[f"t{number}"])
+    collect(store, RetentionSettings(days=2), today=LONG_AFTER)
+    assert held(pool) == ["h2", "h3", "t2", "t3"]
+
+
 def test_the_vectors_of_a_run_that_was_killed_while_it_embedded_are_kept(tmp_path):
     store = Store(tmp_path / "store")
     pool = store.pool("embeddings_e")

@@ -62,16 +62,29 @@ class EmbeddingRun:
     packed: bool | None = None
 
 
-def fill_cache(documents: pl.DataFrame, pool: Pool, encoder: Encoder) -> EmbeddingRun:
+def mend_cache(pool: Pool, encoder: Encoder) -> None:
+    """Put the shards aside that are damaged or of another encoder: ``fill_cache`` then makes their vectors again."""
+    import polars as pl
+
+    pool.set_damaged_aside()
+    expected = {"document_hash": pl.String, "embedding": pl.Array(pl.Float16, encoder.identity.dimension)}
+    for shard in pool.shards():
+        if pl.read_parquet_schema(shard) != expected:
+            aside = pool.set_aside(shard)
+            log.warning("%s: not of this encoder; kept in %s, its documents are embedded again", shard, aside)
+
+
+def fill_cache(documents: pl.DataFrame, pool: Pool, encoder: Encoder, *, what: str = "documents") -> EmbeddingRun:
     """Embed the documents that the pool does not hold yet, shard by shard, the longest first.
 
-    Shards that are damaged, or not of this encoder, are put aside first, and their documents embedded again. Texts are
-    tokenised ahead of the computation, and finished vectors are written beside it.
+    Texts are tokenised ahead of the computation, and finished vectors are written beside it.
 
     Parameters
     ----------
     documents
         Columns document_hash and document.
+    what
+        What they are called in the log.
 
     Raises
     ------
@@ -80,15 +93,13 @@ def fill_cache(documents: pl.DataFrame, pool: Pool, encoder: Encoder) -> Embeddi
         memory is too short for a single document.
     """
     started = time.monotonic()
-    pool.set_damaged_aside()
-    _set_foreign_aside(pool, encoder.identity.dimension)
     missing, held = _missing(documents, pool)
     if not len(missing):
         return EmbeddingRun(0, held, 0, time.monotonic() - started)
     _check_hashes(missing)
-    log.info("embedding %d documents, %d are held already", len(missing), held)
+    log.info("embedding %d %s, %d are held already", len(missing), what, held)
     shards = _shards(missing, encoder)
-    progress = Progress(len(missing), held)
+    progress = Progress(what, len(missing), held)
     truncated = 0
     with ThreadPoolExecutor(1) as tokenizing, ThreadPoolExecutor(1) as storing:
         stored: Future | None = None
@@ -109,7 +120,7 @@ def fill_cache(documents: pl.DataFrame, pool: Pool, encoder: Encoder) -> Embeddi
             stored.result()
     log.info("%s", progress.told())
     if truncated:
-        log.info("%d of %d documents were cut at %d tokens", truncated, len(missing), encoder.identity.max_length)
+        log.info("%d of %d %s were cut at %d tokens", truncated, len(missing), what, encoder.identity.max_length)
     return EmbeddingRun(
         embedded=len(missing),
         held=held,
@@ -130,17 +141,6 @@ def _missing(documents: pl.DataFrame, pool: Pool) -> tuple[pl.DataFrame, int]:
     missing = wanted.join(held, on="document_hash", how="anti")
     order = [pl.col("document").str.len_bytes(), pl.col("document_hash")]
     return missing.sort(order, descending=[True, False]), len(wanted) - len(missing)
-
-
-def _set_foreign_aside(pool: Pool, dimension: int) -> None:
-    """Put the shards aside that are whole and yet no vectors of this encoder."""
-    import polars as pl
-
-    expected = {"document_hash": pl.String, "embedding": pl.Array(pl.Float16, dimension)}
-    for shard in pool.shards():
-        if pl.read_parquet_schema(shard) != expected:
-            aside = pool.set_aside(shard)
-            log.warning("%s: not of this encoder; kept in %s, its documents are embedded again", shard, aside)
 
 
 def _check_hashes(documents: pl.DataFrame) -> None:
@@ -178,7 +178,7 @@ def _prepare(encoder: Encoder, missing: pl.DataFrame, tokens: Tokens, progress: 
         encoder.compile()
     if work >= PROBED_WORK:
         rate = encoder.tokens_per_second(tokens)
-        tell_estimate(encoder, documents=len(missing), tokens=progress.tokens, tokens_per_second=rate)
+        tell_estimate(encoder, progress, tokens_per_second=rate)
     progress.started = time.monotonic()
 
 

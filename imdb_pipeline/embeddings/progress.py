@@ -23,12 +23,15 @@ class Progress:
 
     Attributes
     ----------
+    what
+        What the documents are called.
     documents, held
         How many are to be embedded, how many were in the cache.
     tokens
         How many all of them have, as far as is known: the rest is reckoned from their bytes.
     """
 
+    what: str
     documents: int
     held: int
     tokens: float = 0.0
@@ -61,22 +64,23 @@ class Progress:
         rate = self.done_tokens / max(self.seconds, 1e-9)
         left = max(0.0, self.tokens - self.done_tokens) / rate if rate else 0.0
         return (
-            f"embedded {self.done_documents:,} of {self.documents:,} documents, {_rounded(self.done_tokens)} of "
+            f"embedded {self.done_documents:,} of {self.documents:,} {self.what}, {_rounded(self.done_tokens)} of "
             f"{_rounded(max(self.tokens, self.done_tokens))} tokens, "
-            f"{self.done_documents / max(self.seconds, 1e-9):,.0f} documents a second, {self.padding:.1%} padding, "
+            f"{self.done_documents / max(self.seconds, 1e-9):,.0f} a second, {self.padding:.1%} padding, "
             f"{_span(left)} left, {self.held:,} were held"
         )
 
 
-def tell_estimate(encoder: Encoder, *, documents: int, tokens: float, tokens_per_second: float) -> None:
+def tell_estimate(encoder: Encoder, progress: Progress, *, tokens_per_second: float) -> None:
     """Log how long the work will take on this device, where it is long, and what would be faster."""
-    seconds = tokens / tokens_per_second
+    seconds = progress.tokens / tokens_per_second
     if seconds < LONG_SECONDS:
         return
     log.info(
-        "%d documents, about %s tokens: about %s on this %s at %.0f tokens a second%s",
-        documents,
-        _rounded(tokens),
+        "%d %s, about %s tokens: about %s on this %s at %.0f tokens a second%s",
+        progress.documents,
+        progress.what,
+        _rounded(progress.tokens),
         _span(seconds),
         "GPU" if encoder.device == "cuda" else "CPU",
         tokens_per_second,

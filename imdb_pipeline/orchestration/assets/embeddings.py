@@ -1,14 +1,14 @@
 """Group ``embeddings``: a vector per document, its nearest neighbours, the map."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from imdb_pipeline.errors import NotPublishedError, PipelineError
 from imdb_pipeline.gates import Outcome
-from imdb_pipeline.orchestration.fan_out import FanOut, Share, Shares
+from imdb_pipeline.orchestration.fan_out import FanOut, Share
 from imdb_pipeline.orchestration.publishing import Made, Request, Work, published_asset, table
 from imdb_pipeline.store import Pool, Revision, Store
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-    from imdb_pipeline.embeddings.cache import EmbeddingRun
     from imdb_pipeline.embeddings.encoder import Encoder
     from imdb_pipeline.embeddings.layout import Earlier
 
@@ -26,14 +25,16 @@ def _encoder_settings(request: Request) -> dict:
     return {"encoder": settings.encoder, "revision": settings.encoder_revision, "dtype": request.compute.dtype}
 
 
-def _texts(store: Store, inputs: Mapping[str, Revision]) -> "pl.DataFrame":
-    """Return what a day embeds: tconst, document_hash, document."""
+def _texts(store: Store, inputs: Mapping[str, Revision]) -> "dict[str, pl.DataFrame]":
+    """Return what a day embeds, documents and titles: tconst, document_hash, document."""
     import polars as pl
 
     from imdb_pipeline.catalogue.documents import read_documents
+    from imdb_pipeline.embeddings.masking import title_documents
 
-    documents = pl.read_parquet(inputs["movie_documents"].file("documents.parquet"))
-    return read_documents(documents, store.pool("documents"))
+    listed = pl.read_parquet(inputs["movie_documents"].file("documents.parquet"))
+    documents = read_documents(listed, store.pool("documents"))
+    return {"documents": documents, "titles": title_documents(documents)}
 
 
 def _encoder(request: Request) -> "tuple[Encoder, Pool]":
@@ -64,48 +65,37 @@ def _count_missing(store: Store, inputs: Mapping[str, Revision]) -> int:
 
 
 def _embed_share(request: Request, inputs: Mapping[str, Revision], share: Share) -> dict[str, Any]:
-    """Embed the documents of a share that the cache lacks, and return what it took."""
-    from dataclasses import asdict
-
+    """Embed the texts of a share that the cache lacks, and return what it took."""
     import polars as pl
 
-    from imdb_pipeline.embeddings.cache import fill_cache
-
-    texts = _texts(request.store, inputs).filter(share.holds(pl.col("document_hash")))
+    texts = _texts(request.store, inputs)
     encoder, pool = _encoder(request)
-    return asdict(fill_cache(texts, pool, encoder))
-
-
-def _gathered(texts: "pl.DataFrame", pool: Pool, shares: Shares) -> "EmbeddingRun":
-    """Return what the shares took together.
-
-    Raises
-    ------
-    PipelineError
-        The cache lacks a document all the same.
-    """
-    from imdb_pipeline.catalogue.documents import held_hashes
-    from imdb_pipeline.embeddings.cache import EmbeddingRun
-
-    wanted = texts.unique("document_hash")
-    missing = len(wanted.join(held_hashes(pool), on="document_hash", how="anti"))
-    if missing:
-        raise PipelineError(
-            f"{pool.root}: {shares.expected} shares ended, and the vectors of {missing} documents are missing; let all "
-            "workers see this home and use the same device (settings.toml), and materialize movie_embeddings again"
-        )
-    embedded, truncated, tokens = (
-        sum(report[name] for report in shares.reports) for name in ("embedded", "truncated", "tokens")
+    return _fill(
+        {what: each.filter(share.holds(pl.col("document_hash"))) for what, each in texts.items()}, pool, encoder
     )
-    return EmbeddingRun(
-        embedded=embedded,
-        held=len(wanted) - embedded,
-        truncated=truncated,
-        seconds=max(report["seconds"] for report in shares.reports),
-        tokens=tokens,
-        padding=sum(report["padding"] * report["tokens"] for report in shares.reports) / max(1, tokens),
-        packed=next((report["packed"] for report in shares.reports if report["packed"] is not None), None),
-    )
+
+
+def _fill(texts: "dict[str, pl.DataFrame]", pool: Pool, encoder: "Encoder") -> dict[str, Any]:
+    """Embed what the cache lacks, and return what the documents took, and how many titles were embedded."""
+    from dataclasses import asdict
+
+    from imdb_pipeline.embeddings.cache import fill_cache, mend_cache
+
+    mend_cache(pool, encoder)
+    runs = {what: fill_cache(each, pool, encoder, what=what) for what, each in texts.items()}
+    return {**asdict(runs["documents"]), "titles": runs["titles"].embedded}
+
+
+def _total(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the documents of all shares took together: their seconds are those of the slowest."""
+    added = {name: sum(run[name] for run in runs) for name in ("embedded", "held", "truncated", "tokens", "titles")}
+    padded = sum(run["padding"] * run["tokens"] for run in runs)
+    return {
+        **added,
+        "seconds": max(run["seconds"] for run in runs),
+        "padding": padded / max(1, added["tokens"]),
+        "packed": next((run["packed"] for run in runs if run["packed"] is not None), None),
+    }
 
 
 @published_asset(
@@ -114,26 +104,31 @@ def _gathered(texts: "pl.DataFrame", pool: Pool, shares: Shares) -> "EmbeddingRu
     inputs=("movie_documents",),
     settings=_encoder_settings,
     checks={"every_document_embedded": "Every document of the day has a finite vector of unit length."},
+    code_version="2",
     gpu=True,
     fan_out=FanOut(_count_missing, _embed_share),
 )
 def movie_embeddings(work: Work) -> Made:
     """A unit vector per document, 768-D with gte-modernbert-base and 384-D with the embedded MiniLM. The day's list of
-    (tconst, document_hash); the vectors are kept once for all days, under the encoder and the document's hash."""
+    (tconst, document_hash); the vectors are kept once for all days, under the encoder and the document's hash. So are
+    those of the titles alone, which `similar --mask-title` reads."""
     import json
     from dataclasses import asdict
 
-    from imdb_pipeline.embeddings.cache import fill_cache, require_embedded
+    from imdb_pipeline.embeddings.cache import require_embedded
 
     texts = _texts(work.store, work.inputs)
-    documents = texts.select("tconst", "document_hash")
+    documents, titles = (each.select("tconst", "document_hash") for each in texts.values())
     encoder, pool = _encoder(work)
     try:
-        run = _gathered(texts, pool, work.shares) if work.shares.expected else fill_cache(texts, pool, encoder)
-        require_embedded(documents["document_hash"], pool)
+        run = _total(work.shares.reports or [_fill(texts, pool, encoder)])
+        for each in (documents, titles):
+            require_embedded(each["document_hash"], pool)
     except PipelineError as error:
-        return Made(rows=0, outcomes=[Outcome("every_document_embedded", passed=False, message=str(error))])
+        hint = "; let all workers see this home and use the same device (settings.toml)" if work.shares.expected else ""
+        return Made(rows=0, outcomes=[Outcome("every_document_embedded", passed=False, message=f"{error}{hint}")])
     documents.write_parquet(work.folder / "embeddings.parquet", compression="zstd")
+    titles.select("tconst", "document_hash").write_parquet(work.folder / "titles.parquet", compression="zstd")
     identity = asdict(encoder.identity)
     (work.folder / "encoder.json").write_text(json.dumps({**identity, "pool": pool.root.name}, indent=2))
     return Made(
@@ -147,15 +142,16 @@ def movie_embeddings(work: Work) -> Made:
         ],
         metadata={
             "encoder": table([identity]),
-            "embedded": run.embedded,
-            "held before": run.held,
-            "cut at the maximum length": run.truncated,
-            "documents a second": round(run.embedded / run.seconds, 1) if run.embedded else 0.0,
+            "embedded": run["embedded"],
+            "held before": run["held"],
+            "titles embedded": run["titles"],
+            "cut at the maximum length": run["truncated"],
+            "documents a second": round(run["embedded"] / run["seconds"], 1) if run["embedded"] else 0.0,
+            "tokens a second": round(run["tokens"] / run["seconds"], 1) if run["embedded"] else 0.0,
+            "share of padding": round(run["padding"], 4),
             "shares": work.shares.expected,
-            "tokens a second": round(run.tokens / run.seconds, 1) if run.embedded else 0.0,
-            "share of padding": round(run.padding, 4),
         },
-        info=asdict(run),
+        info=run,
     )
 
 
