@@ -42,6 +42,9 @@ def nearest(embeddings: np.ndarray, *, k: int = NEIGHBOURS, device: str = "cpu")
     import numpy as np
     import torch
 
+    from imdb_pipeline import onednn
+
+    product = onednn.linear if device == "cpu" and onednn.available() else torch.nn.functional.linear
     vectors = torch.from_numpy(embeddings).to(device)
     n = len(vectors)
     k = max(0, min(k, n - 1))
@@ -49,17 +52,17 @@ def nearest(embeddings: np.ndarray, *, k: int = NEIGHBOURS, device: str = "cpu")
     if not k:
         return rows, cosines
     step = max(1, min(n, _SCORES_PER_BLOCK[device] // n))
-    block = torch.empty((step, n), device=device)
     started = said = time.monotonic()
     for start in range(0, n, step):
-        scores = torch.mm(vectors[start : start + step], vectors.T, out=block[: min(step, n - start)])
+        scores = product(vectors[start : start + step], vectors)
         itself = torch.arange(start, start + len(scores), device=device)
         scores[itself - start, itself] = -torch.inf
         found, values = _largest(scores, k)
+        del scores  # before the next block is made
         rows[start : start + step] = found.cpu().numpy()
         cosines[start : start + step] = values.cpu().numpy()
         if time.monotonic() - said >= _SECONDS_BETWEEN_LINES:
-            said, done = time.monotonic(), start + len(scores)
+            said, done = time.monotonic(), min(start + step, n)
             rate = done / (said - started)
             log.info("neighbours of %d of %d movies, %.0f a second, %.0f s left", done, n, rate, (n - done) / rate)
     return rows, cosines
