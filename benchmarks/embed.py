@@ -235,7 +235,7 @@ def main() -> None:
         print(
             f"{row['name']:<36}{row['documents']:>9,}{row['tokens']:>12,}{row['cpu_seconds']:>9.1f}"
             f"{row['wall_seconds']:>8.1f}{row['peak_mb']:>9}{row['ratio']:>7.2f}{1 / row['ratio']:>7.2f}"
-            f"{row['documents_per_second']:>9,.0f}{row['tokens_per_second']:>11,}{row['distance']:>12.1e}"
+            f"{row['documents_per_second']:>9,.1f}{row['tokens_per_second']:>11,}{row['distance']:>12.1e}"
             + (f"{row['share_of_peak'] or 0:>9.1%}" if device == "cuda" else "")
         )
     print(f"per second of {'wall' if device == 'cuda' else 'CPU'} time; times: as fast as the study's loop")

@@ -48,7 +48,7 @@ def _die_once(point: str) -> None:
 
 
 if KILL_ONCE in os.environ:
-    cache.SHARD_DOCUMENTS = SHARD
+    cache.SHARD_DOCUMENTS = (SHARD, SHARD)
     durable.WATCHERS.append(_die_once)
 
 

@@ -18,7 +18,7 @@ from imdb_pipeline_tests.test_embeddings import documents_of
 from imdb_pipeline_tests.tiny_encoders import write_encoder
 
 TEXTS = [f"film {number} of the harbour" + " and the sea" * (number % 23) for number in range(80)]
-SHARD_WORK = 2e7
+SHARD_DOCUMENTS = (12, 12)
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +28,13 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def encoder(folder, monkeypatch):
-    monkeypatch.setitem(cache.SHARD_WORK, "cpu", SHARD_WORK)
+    monkeypatch.setattr(cache, "SHARD_DOCUMENTS", SHARD_DOCUMENTS)
     return Encoder(choose_encoder(str(folder)), device="cpu", dtype="float32")
 
 
 def fill(pool: str, folder: str) -> None:
     """What the child does that is killed."""
-    cache.SHARD_WORK["cpu"] = SHARD_WORK
+    cache.SHARD_DOCUMENTS = SHARD_DOCUMENTS
     fill_cache(documents_of(TEXTS), Pool(Path(pool)), Encoder(choose_encoder(folder), device="cpu", dtype="float32"))
 
 

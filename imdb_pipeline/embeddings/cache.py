@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 
 SHARD_WORK = {"cpu": 3e12, "cuda": 3e15}
 """Bytes of text times weights of the encoder, a shard: some ten seconds of work."""
-SHARD_DOCUMENTS = 16_384
+SHARD_DOCUMENTS = (256, 16_384)
+"""At least, however long they take, lest there be thousands of files; and at most."""
 COMPILED_WORK = 2e16
 """Bytes times weights from which a GPU has more of compiled layers than compiling them costs."""
 PROBED_WORK = 3e12
@@ -156,11 +157,12 @@ def _shards(missing: pl.DataFrame, encoder: Encoder) -> list[pl.DataFrame]:
     shards = []
     sizes = missing["document"].str.len_bytes().to_numpy()
     limit = SHARD_WORK[encoder.device] / encoder.weights
+    fewest, most = SHARD_DOCUMENTS
     first = 0
     while first < len(missing):
-        within = int(sizes[first : first + SHARD_DOCUMENTS].cumsum().searchsorted(limit, side="right"))
-        shards.append(missing[first : first + max(1, within)])
-        first += max(1, within)
+        within = int(sizes[first : first + most].cumsum().searchsorted(limit, side="right"))
+        shards.append(missing[first : first + max(fewest, within)])
+        first += len(shards[-1])
     return shards
 
 
