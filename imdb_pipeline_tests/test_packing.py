@@ -166,6 +166,7 @@ def test_progress_says_tokens_rate_padding_time_left_and_what_was_held(tmp_path,
     monkeypatch.setattr(progress, "SECONDS_BETWEEN", 0)
     monkeypatch.setitem(encoder.TOKENS_PER_BATCH, "cpu", 400)
     caplog.set_level(logging.INFO, "imdb_pipeline")
+    caplog.clear()
     again = Encoder(choose_encoder(str(loaded._folder)), device="cpu", dtype="float32")
     run = fill_cache(documents_of(TEXTS), pool, again)
     lines = [line for line in caplog.messages if line.startswith("embedded ")]
