@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 import time
@@ -184,7 +185,7 @@ def go(way: str, encoder: str, folder: str, documents: str, device: str, batch_t
     }
     if device == "cuda":
         name = torch.cuda.get_device_name()
-        peak = next((peak for chip, peak in BF16_PEAK.items() if chip in name), None)
+        peak = next((peak for chip, peak in BF16_PEAK.items() if re.search(rf"\b{chip}\b", name)), None)
         row["peak_mb_gpu"] = round(torch.cuda.max_memory_allocated() / 2**20)
         row["share_of_peak"] = round(2 * plain.weights * tokens / taken / peak, 3) if peak else None
     return row

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +80,20 @@ class Pool:
                     pl.read_parquet(shard, columns=list(schema))
             raise
 
+    def read_matching(self, schema: Mapping[str, Any], wanted: pl.DataFrame) -> pl.DataFrame:
+        """Return columns of the rows that match ``wanted`` in its columns, which are among them; else as ``read``."""
+        import polars as pl
+
+        shards = self.shards()
+        if not shards:
+            return pl.DataFrame(schema=schema)
+        scanned = pl.scan_parquet(shards).select(schema.keys())
+        try:
+            return scanned.join(wanted.lazy(), on=wanted.columns, how="semi").collect(engine="streaming")
+        except pl.exceptions.PolarsError:
+            self.read(schema)  # which names the damaged one
+            raise
+
     def rows(self) -> int:
         """Return the rows of all shards, by their footers.
 
@@ -98,7 +112,13 @@ class Pool:
 
     def verify(self) -> list[Path]:
         """Read every shard and return those whose bytes are not what their name says."""
-        return [shard for shard in self.shards() if sha256(shard) != shard.stem]
+        return [shard for shard in self.shards() if not self._whole(shard)]
+
+    def _whole(self, shard: Path) -> bool:
+        try:
+            return sha256(shard) == shard.stem
+        except FileNotFoundError:
+            return True  # another process has put it aside, or deleted it
 
     def set_aside(self, shard: Path) -> Path:
         """Move a damaged shard out of the pool, to a folder beside it, and return its path there.
@@ -107,7 +127,9 @@ class Pool:
         """
         folder = self.root.parent / f"{self.root.name}.damaged"
         folder.mkdir(exist_ok=True)
-        aside = shard.rename(folder / shard.name)
+        aside = folder / shard.name
+        with suppress(FileNotFoundError):  # another process was quicker
+            shard.rename(aside)
         sync(folder)
         sync(self.root)
         return aside

@@ -140,7 +140,7 @@ def _needed(store: Store, days: dict[str, list[str]]) -> set[tuple[str, str, str
     needed = {(revision.asset, revision.day, revision.id) for revision in kept}
     for revision in kept:
         for name, reference in revision.manifest["inputs"].items():
-            needed.add((name, reference["day"], reference["revision"]))
+            needed.add((name.removeprefix("previous_"), reference["day"], reference["revision"]))
     return needed
 
 

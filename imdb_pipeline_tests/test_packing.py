@@ -1,13 +1,14 @@
 """Batches without padding: the same vectors as one text alone, bounded memory, and what is said meanwhile."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from imdb_pipeline import onednn
-from imdb_pipeline.embeddings import cache, encoder, progress
+from imdb_pipeline.embeddings import attention, cache, encoder, progress
 from imdb_pipeline.embeddings.attention import by_flash_attention
 from imdb_pipeline.embeddings.cache import fill_cache
 from imdb_pipeline.embeddings.encoder import Encoder
@@ -34,7 +35,7 @@ def modernbert(tmp_path_factory):
 
 def one_by_one(loaded, texts):
     """Each text alone and padded to itself, by the model's own attention."""
-    forward = loaded._forward.padded()
+    forward = replace(loaded._forward, packed=False)
     return torch.cat([forward(loaded.tokenize([text]).split()) for text in texts]).numpy()
 
 
@@ -73,12 +74,47 @@ def test_layers_can_be_compiled_whole_whatever_the_batch(tmp_path):
     loaded = load(tmp_path)
     expected = one_by_one(loaded, TEXTS)
     torch._dynamo.reset()
-    loaded.compile(backend="eager")
+    assert loaded.compile(loaded.tokenize(TEXTS[:3]), backend="eager")
     for chosen in (slice(None), slice(7), slice(20, None)):
         np.testing.assert_allclose(loaded.encode(loaded.tokenize(TEXTS[chosen]))(), expected[chosen], atol=2e-6)
     counters = torch._dynamo.utils.counters
     assert counters["stats"]["unique_graphs"] > 0
     assert not counters["graph_break"]
+
+
+def test_without_a_compiler_the_layers_stay_as_they_were(tmp_path, caplog):
+    def failing(graph, inputs):
+        raise RuntimeError("Failed to find C compiler")
+
+    loaded = load(tmp_path)
+    expected = one_by_one(loaded, TEXTS)
+    torch._dynamo.reset()
+    assert not loaded.compile(loaded.tokenize(TEXTS[:3]), backend=failing)
+    assert "going on without torch.compile" in caplog.text
+    np.testing.assert_allclose(loaded.encode(loaded.tokenize(TEXTS))(), expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("damage", ["leak", "no window", "half a window"])
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_attention_that_is_not_right_is_never_used(damage, pooling, tmp_path, monkeypatch, caplog):
+    def damaged(query, key, value, starts, window, scale):
+        if damage == "leak":
+            starts = [0, starts[-1]]
+        return right(query, key, value, starts, {"leak": window, "no window": -1}.get(damage, window // 2), scale)
+
+    right = attention.by_equal_lengths
+    caplog.set_level(logging.INFO, "imdb_pipeline")
+    monkeypatch.setattr(attention, "by_equal_lengths", damaged)
+    loaded = load(tmp_path, classifier_pooling=pooling)
+    assert not loaded.packed
+    assert "texts are padded: the model takes none that are packed (packed, a vector is off by" in caplog.text
+
+
+def test_short_memory_in_the_trial_is_not_taken_for_a_model_that_cannot_be_packed(tmp_path, monkeypatch):
+    loaded = load(tmp_path)
+    short_of_memory(loaded, monkeypatch, 200, torch.OutOfMemoryError("CUDA out of memory."))
+    with pytest.raises(torch.OutOfMemoryError):
+        _ = loaded.packed
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -114,6 +150,9 @@ def short_of_memory(loaded, monkeypatch, limit, error):
     [
         torch.OutOfMemoryError("CUDA out of memory."),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("could not create a memory object"),
+        MemoryError(),
     ],
 )
 def test_out_of_memory_halves_the_batches_and_loses_no_document(error, tmp_path, monkeypatch, caplog):
@@ -139,7 +178,7 @@ def test_memory_for_not_even_one_document_ends_with_what_to_do(tmp_path, monkeyp
     longest = int(loaded.tokenize(TEXTS).lengths.max())
     assert loaded.packed
     short_of_memory(loaded, monkeypatch, longest - 1, torch.OutOfMemoryError("CUDA out of memory."))
-    with pytest.raises(PipelineError, match=f"a single document of {longest} tokens; free memory, give --device cpu"):
+    with pytest.raises(PipelineError, match=f"a single document of {longest} tokens; free memory, or a smaller"):
         loaded.encode(loaded.tokenize(TEXTS))
 
 
@@ -191,7 +230,7 @@ def test_long_work_begins_with_an_estimate_and_what_would_be_faster(tmp_path, mo
     fill_cache(documents_of(TEXTS[:20]), Pool(tmp_path / "short"), loaded)
     assert not [line for line in caplog.messages if "faster:" in line]
     monkeypatch.setattr(progress, "LONG_SECONDS", 0)
-    monkeypatch.setattr(cache, "PROBED_WORK", 0)
+    monkeypatch.setitem(cache.PROBED_WORK, "cpu", 0)
     fill_cache(documents_of(TEXTS), Pool(tmp_path / "long"), loaded)
     (line,) = [line for line in caplog.messages if "faster:" in line]
     assert "documents, about" in line

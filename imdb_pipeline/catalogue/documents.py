@@ -157,7 +157,8 @@ def read_documents(documents: pl.DataFrame, pool: Pool) -> pl.DataFrame:
 
     from imdb_pipeline.errors import NotPublishedError
 
-    texts = pool.read({"document_hash": pl.String, "document": pl.String}).unique("document_hash")
+    wanted = documents.select("document_hash").unique()
+    texts = pool.read_matching({"document_hash": pl.String, "document": pl.String}, wanted).unique("document_hash")
     joined = documents.join(texts, on="document_hash", how="left", maintain_order="left")
     missing = joined["document"].null_count()
     if missing:

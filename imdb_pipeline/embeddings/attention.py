@@ -43,7 +43,7 @@ def register() -> str:
     ) -> torch.Tensor:
         if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
             return by_flash_attention(query, key, value, starts, longest, window, scale)
-        return _by_equal_lengths(query, key, value, starts.tolist(), window, scale)
+        return by_equal_lengths(query, key, value, starts.tolist(), window, scale)
 
     @packed_attention.register_fake
     def _(
@@ -99,7 +99,7 @@ def by_flash_attention(
     return attended.contiguous()
 
 
-def _by_equal_lengths(
+def by_equal_lengths(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, starts: list[int], window: int, scale: float
 ) -> torch.Tensor:
     """Attend with neighbouring sequences of equal length in one call: shapes (tokens, heads, width)."""

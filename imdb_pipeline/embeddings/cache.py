@@ -1,6 +1,7 @@
 """The embedding cache: vectors kept once under the encoder and the hash of their document.
 
-A day embeds only documents that the cache lacks; a killed run loses at most one shard.
+A day embeds only documents that the cache lacks; a killed run loses the shard that it computes, and on a GPU the one
+before where that is still being written.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ SHARD_WORK = {"cpu": 3e12, "cuda": 3e15}
 SHARD_DOCUMENTS = (256, 16_384)
 """At least, however long they take, lest there be thousands of files; and at most."""
 COMPILED_WORK = 2e16
-"""Bytes times weights from which a GPU has more of compiled layers than compiling them costs."""
-PROBED_WORK = 3e12
+"""Bytes times weights from which a GPU is expected to have more of compiled layers than compiling them costs."""
+PROBED_WORK = {"cpu": 3e12, "cuda": 1e16}
+"""Bytes times weights from which trying a batch costs next to nothing of the whole."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,11 @@ def mend_cache(pool: Pool, encoder: Encoder) -> None:
     pool.set_damaged_aside()
     expected = {"document_hash": pl.String, "embedding": pl.Array(pl.Float16, encoder.identity.dimension)}
     for shard in pool.shards():
-        if pl.read_parquet_schema(shard) != expected:
+        try:
+            found = pl.read_parquet_schema(shard)
+        except FileNotFoundError:
+            continue  # another worker was quicker
+        if found != expected:
             aside = pool.set_aside(shard)
             log.warning("%s: not of this encoder; kept in %s, its documents are embedded again", shard, aside)
 
@@ -101,7 +107,7 @@ def fill_cache(documents: pl.DataFrame, pool: Pool, encoder: Encoder, *, what: s
     log.info("embedding %d %s, %d are held already", len(missing), what, held)
     shards = _shards(missing, encoder)
     progress = Progress(what, len(missing), held)
-    truncated = 0
+    truncated, left = 0, int(missing["document"].str.len_bytes().sum())
     with ThreadPoolExecutor(1) as tokenizing, ThreadPoolExecutor(1) as storing:
         stored: Future | None = None
         ahead = tokenizing.submit(encoder.tokenize, shards[0]["document"].to_list())
@@ -109,13 +115,18 @@ def fill_cache(documents: pl.DataFrame, pool: Pool, encoder: Encoder, *, what: s
             tokens = ahead.result()
             if number + 1 < len(shards):
                 ahead = tokenizing.submit(encoder.tokenize, shards[number + 1]["document"].to_list())
-            progress.tokens = _expected_tokens(progress, tokens, shard, shards[number + 1 :])
+            size = int(shard["document"].str.len_bytes().sum())
+            left -= size
+            # those known, and the rest by its bytes
+            progress.tokens = progress.done_tokens + int(tokens.lengths.sum()) * (1 + left / max(1, size))
             if number == 0:
                 _prepare(encoder, missing, tokens, progress)
             collect = encoder.encode(tokens, done=progress.batch_done)
             if stored is not None:
                 stored.result()
             stored = storing.submit(_store, pool, shard["document_hash"], collect)
+            if encoder.device == "cpu":
+                stored.result()  # the vectors are there, and a kill shall cost no more than what is being computed
             truncated += tokens.truncated
         if stored is not None:
             stored.result()
@@ -166,19 +177,14 @@ def _shards(missing: pl.DataFrame, encoder: Encoder) -> list[pl.DataFrame]:
     return shards
 
 
-def _expected_tokens(progress: Progress, tokens: Tokens, shard: pl.DataFrame, rest: list[pl.DataFrame]) -> float:
-    """Return the tokens of all documents: those known, and the rest by their bytes."""
-    left = sum(int(each["document"].str.len_bytes().sum()) for each in rest)
-    per_byte = float(tokens.lengths.sum()) / max(1, int(shard["document"].str.len_bytes().sum()))
-    return progress.done_tokens + float(tokens.lengths.sum()) + left * per_byte
-
-
 def _prepare(encoder: Encoder, missing: pl.DataFrame, tokens: Tokens, progress: Progress) -> None:
     """Before long work: compile where that pays, try the device on a batch, and say how long it will take."""
+    import numpy as np
+
     work = int(missing["document"].str.len_bytes().sum()) * encoder.weights
     if encoder.device == "cuda" and work >= COMPILED_WORK:
-        encoder.compile()
-    if work >= PROBED_WORK:
+        encoder.compile(tokens.take(np.arange(min(8, len(tokens.lengths)))))
+    if work >= PROBED_WORK[encoder.device]:
         rate = encoder.tokens_per_second(tokens)
         tell_estimate(encoder, progress, tokens_per_second=rate)
     progress.started = time.monotonic()
@@ -221,7 +227,8 @@ def read_embeddings(hashes: pl.Series, pool: Pool) -> np.ndarray:
 
     require_embedded(hashes, pool)
     wanted = hashes.rename("document_hash").to_frame()
-    vectors = pool.read({"document_hash": pl.String, "embedding": pl.Array}).unique("document_hash")
+    vectors = pool.read_matching({"document_hash": pl.String, "embedding": pl.Array}, wanted.unique())
+    vectors = vectors.unique("document_hash")
     joined = wanted.join(vectors, on="document_hash", how="left", maintain_order="left")
     array = joined["embedding"].to_numpy().astype(np.float32)
     return array / np.linalg.norm(array, axis=1, keepdims=True)

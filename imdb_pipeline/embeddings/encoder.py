@@ -11,8 +11,14 @@ from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from imdb_pipeline.embeddings.model_files import EncoderChoice, first_line, identify, local_folder
-from imdb_pipeline.embeddings.packing import Forward, Tokens, encode, fits_packing
+from imdb_pipeline.embeddings.model_files import (
+    EncoderChoice,
+    first_line,
+    identify,
+    local_folder,
+    read_text_form,
+)
+from imdb_pipeline.embeddings.packing import Forward, Tokens, choose_forward, encode
 from imdb_pipeline.errors import InputError
 
 if TYPE_CHECKING:
@@ -65,10 +71,11 @@ class Encoder:
         return sum(weight.numel() for weight in self._model.parameters() if id(weight) not in tables)
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
-        """Return the tokens of texts, cut at the maximum length; on all cores, without the lock of the interpreter."""
+        """Return the tokens of texts, cut at the maximum length; on all cores."""
         import numpy as np
 
-        encodings = self._tokenizer.encode_batch_fast(list(texts))
+        prompt, lower = self._text_form
+        encodings = self._tokenizer.encode_batch_fast([prompt + (text.lower() if lower else text) for text in texts])
         lengths = np.fromiter((len(encoding) for encoding in encodings), np.int64, len(encodings))
         ids = chain.from_iterable(encoding.ids for encoding in encodings)
         return Tokens(
@@ -116,10 +123,33 @@ class Encoder:
             self.encode(batch)()
         return float(batch.lengths.sum()) / (time.monotonic() - started)
 
-    def compile(self, backend: str = "inductor") -> None:
-        """Let torch.compile fuse each layer: some ten seconds on first use, worth it for long work on a GPU."""
-        for layer in _layers(self._model):
+    def compile(self, tokens: Tokens, backend: Any = "inductor") -> bool:
+        """Let torch.compile fuse each layer: some ten seconds, worth it for long work on a GPU.
+
+        Parameters
+        ----------
+        tokens
+            A few texts to try it on; where it fails, without a compiler for one, the layers stay as they were.
+
+        Returns
+        -------
+        bool
+            Whether they are compiled.
+        """
+        from torch._dynamo.exc import TorchDynamoException
+
+        _ = self._forward  # its trial is not to be compiled
+        layers = _layers(self._model)
+        for layer in layers:
             layer.compile(dynamic=True, backend=backend)
+        try:
+            self.encode(tokens)()
+        except TorchDynamoException as error:
+            for layer in layers:
+                layer._compiled_call_impl = None
+            log.warning("going on without torch.compile: %s", first_line(error))
+            return False
+        return True
 
     @property
     def packed(self) -> bool:
@@ -128,13 +158,16 @@ class Encoder:
 
     @cached_property
     def _forward(self) -> Forward:
-        forward = Forward(
-            self._model, pooling=self.identity.pooling, padding=self._model.config.pad_token_id or 0, packed=True
+        return choose_forward(
+            self._model,
+            pooling=self.identity.pooling,
+            padding=self._model.config.pad_token_id or 0,
+            longest=self.identity.max_length,
         )
-        if fits_packing(forward, longest=self.identity.max_length):
-            return forward
-        log.info("encoder %s: its attention takes no packed texts, so they are padded", self.identity.name)
-        return forward.padded()
+
+    @cached_property
+    def _text_form(self) -> tuple[str, bool]:
+        return read_text_form(self._folder)
 
     @cached_property
     def _tokenizer(self) -> Any:

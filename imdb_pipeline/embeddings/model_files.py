@@ -133,6 +133,14 @@ def identify(choice: EncoderChoice, *, dtype: str) -> EncoderIdentity:
     )
 
 
+def read_text_form(folder: Path) -> tuple[str, bool]:
+    """Return what a model of sentence-transformers puts before every text, and whether it lowers their case."""
+    sentence, prompts = folder / "sentence_bert_config.json", folder / "config_sentence_transformers.json"
+    lower = bool(_read_json(sentence).get("do_lower_case")) if sentence.is_file() else False
+    settings = _read_json(prompts) if prompts.is_file() else {}
+    return (settings.get("prompts") or {}).get(settings.get("default_prompt_name"), ""), lower
+
+
 def local_folder(choice: EncoderChoice) -> Path:
     """Return the folder that holds an encoder's files; those of a Hub id are fetched where the cache lacks them."""
     return model_folder(choice.name) or _snapshot(choice)

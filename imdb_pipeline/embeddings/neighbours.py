@@ -15,8 +15,8 @@ log = logging.getLogger(__name__)
 
 NEIGHBOURS = 100
 GRID = 2.0**-20
-"""Cosines are multiples of this, about 1e-6: what float32 products of the same vectors differ by in another block or on
-another device. Equal ones are in the order of the rows."""
+"""Cosines are multiples of this, about 1e-6, so that most of what differs by float32's rounding alone is equal; equal
+ones are in the order of the rows. In another block or on another device a cosine may be the next multiple."""
 _SCORES_PER_BLOCK = {"cpu": 32_000_000, "cuda": 256_000_000}
 _SPARE = 8
 _SECONDS_BETWEEN_LINES = 30
@@ -76,7 +76,7 @@ def nearest_first(cosines: np.ndarray) -> np.ndarray:
 
 
 def on_grid(cosines: np.ndarray) -> np.ndarray:
-    """Return cosines as multiples of ``GRID``, which makes equal what differs by rounding alone."""
+    """Return cosines as multiples of ``GRID``."""
     import numpy as np
 
     return np.rint(cosines / GRID) * GRID

@@ -6,7 +6,8 @@ The same code on a CPU and on a GPU. Reading texts, and where vectors go, belong
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.errors import PipelineError
@@ -21,8 +22,18 @@ log = logging.getLogger(__name__)
 
 _TRIAL_LENGTHS = 150, 5, 80, 5
 """Texts for a trial: longer than a local window, shorter, and two of equal length."""
-_TRIAL_TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-3, "float16": 1e-3}
-"""1 - cosine between a text packed and alone."""
+_TRIAL_TOLERANCE = 1e-4
+"""Distance in float32 of the unit vectors of a text packed and alone: rounding gives 1e-6, a window left out 3e-3."""
+_SHORT_OF_MEMORY = (
+    "out of memory",
+    "alloc_failed",
+    "can't allocate memory",
+    "not enough memory",
+    "could not create a memory object",
+)
+"""What CUDA, cuBLAS and cuDNN, PyTorch on a CPU, and oneDNN say; PyTorch has a class of its own for the first alone."""
+_KERNEL_TOLERANCE = 2e-2
+"""Relative error of attention in half precision against float32."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +104,6 @@ class Forward:
     padding: int
     packed: bool
 
-    def padded(self) -> Forward:
-        """Return the same with padding."""
-        return Forward(self.model, self.pooling, self.padding, packed=False)
-
     def __call__(self, ids: list[np.ndarray]) -> torch.Tensor:
         """Return float32 unit vectors, shape (texts, dimension), on the model's device."""
         import torch
@@ -131,7 +138,8 @@ class Forward:
         ).last_hidden_state[0]
         if self.pooling == "cls":
             return hidden[self._moved(starts[:-1].long())].float()
-        return torch.segment_reduce(hidden.float(), "mean", lengths=self._moved(lengths))
+        # unsafe: without looking at the lengths, for which the GPU would have to be waited for
+        return torch.segment_reduce(hidden.float(), "mean", lengths=self._moved(lengths), unsafe=True)
 
     def _padded(self, ids: list[np.ndarray], lengths: torch.Tensor) -> torch.Tensor:
         import torch
@@ -157,27 +165,74 @@ class Forward:
         return tensor.pin_memory().to(self.model.device, non_blocking=True)
 
 
-def fits_packing(forward: Forward, *, longest: int) -> bool:
-    """Return whether the model gives a text the same vector packed with others as alone."""
+def choose_forward(model: Any, *, pooling: str, padding: int, longest: int) -> Forward:
+    """Return how a model is given batches: packed where a trial shows that a text has the same vector as alone.
+
+    The trial is in float32, where nothing but rounding may differ; in half precision on CUDA the attention kernel is
+    tried beside it. In float32 CUDA has no such kernel.
+
+    Parameters
+    ----------
+    longest
+        Tokens that the model takes.
+    """
+    packed, padded = (Forward(model, pooling, padding, packed=packed) for packed in (True, False))
+    half = str(model.dtype) in ("torch.bfloat16", "torch.float16")
+    if model.device.type == "cuda" and not half:
+        return padded
+    if not getattr(model, "_supports_attention_backend", False):
+        log.info("texts are padded: the model's attention is not exchangeable")
+        return padded
+    window = getattr(model.config, "sliding_window", None)
+    try:
+        if half and model.device.type == "cuda":
+            _try_kernel(model.device, -1 if window is None else window)
+        _try_model(packed if not half else replace(packed, model=deepcopy(model).float()), window or 0, longest)
+    except (TypeError, ValueError, IndexError, RuntimeError) as error:  # what models say that are not built for it
+        if _out_of_memory(error):
+            raise
+        log.info("texts are padded: the model takes none that are packed (%s)", str(error).strip().split("\n")[0])
+        return padded
+    return packed
+
+
+def _try_model(forward: Forward, window: int, longest: int) -> None:
+    """Raise ValueError where a text has another vector packed with others than alone."""
     import torch
 
-    from imdb_pipeline.embeddings.attention import register
-
-    if not getattr(forward.model, "_supports_attention_backend", False):
-        return False
     size = int(forward.model.config.vocab_size)
     draw = torch.Generator().manual_seed(0)
-    texts = [torch.randint(size, (min(length, longest),), generator=draw).int().numpy() for length in _TRIAL_LENGTHS]
-    register()
-    alone = forward.padded()
-    expected = torch.cat([alone([text]) for text in texts])
-    try:
-        together = forward(texts)
-    except (TypeError, ValueError, IndexError, RuntimeError) as error:  # what models say that are not built for it
-        log.debug("no packing: %s", error)
-        return False
-    tolerance = _TRIAL_TOLERANCE[str(forward.model.dtype).removeprefix("torch.")]
-    return bool(((1 - (together * expected).sum(1)) < tolerance).all())
+    lengths = [
+        min(longest, max(length, 2 * window + 2)) if number == 0 else min(longest, length)
+        for number, length in enumerate(_TRIAL_LENGTHS)
+    ]
+    texts = [torch.randint(size, (length,), generator=draw).int().numpy() for length in lengths]
+    alone = replace(forward, packed=False)
+    expected = torch.cat([alone([text]) for text in texts]).double()
+    distance = float((forward(texts).double() - expected).norm(dim=1).max())
+    if not distance < _TRIAL_TOLERANCE:
+        raise ValueError(f"packed, a vector is off by {distance:.1e}")
+
+
+def _try_kernel(device: torch.device, window: int) -> None:
+    """Raise ValueError where attention in half precision is not what it is in float32, within sequences and windows."""
+    import torch
+
+    from imdb_pipeline.embeddings.attention import by_equal_lengths, by_flash_attention
+
+    draw = torch.Generator().manual_seed(0)
+    longest = max(_TRIAL_LENGTHS[0], 2 * window + 2)
+    starts = [0, longest, longest + 5, longest + 85]
+    query, key, value = (torch.randn(starts[-1], 2, 64, generator=draw).to(device) for _ in range(3))
+    ends = torch.tensor(starts, dtype=torch.int32, device=device)
+    for width in {-1, window}:
+        exact = by_equal_lengths(query, key, value, starts, width, 0.125)
+        rounded = by_flash_attention(
+            query.bfloat16(), key.bfloat16(), value.bfloat16(), ends, longest, width, 0.125
+        ).float()
+        error = (rounded - exact).norm() / exact.norm()
+        if not float(error) < _KERNEL_TOLERANCE:
+            raise ValueError(f"flash attention is off by {float(error):.1e}")
 
 
 def encode(
@@ -193,7 +248,6 @@ def encode(
         Waits for the vectors and returns them; the budget that sufficed.
     """
     import numpy as np
-    import torch
 
     texts = tokens.split()
     order: list[np.ndarray] = []
@@ -202,12 +256,15 @@ def encode(
     while waiting:
         rows = waiting.pop()
         lengths = tokens.lengths[rows]
+        done_with = False
         try:
             vectors.append(forward([texts[row] for row in rows]))
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            done_with = True
+        except (MemoryError, RuntimeError) as error:
             if not _out_of_memory(error):
                 raise
-            budget = _halved(min(budget, forward.slots(lengths)), int(lengths.max()))
+        if not done_with:  # only now are the failed batch's tensors free, which the error held
+            budget = _halved(min(budget, forward.slots(lengths)), int(lengths.max()), forward.model.device.type)
             left = np.concatenate([rows, *waiting[::-1]])
             again = plan_batches(tokens.lengths[left], budget=budget, packed=forward.packed)
             waiting = [left[batch] for batch in reversed(again)]
@@ -218,18 +275,17 @@ def encode(
 
 
 def _out_of_memory(error: Exception) -> bool:
-    import torch
-
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in _SHORT_OF_MEMORY)
 
 
-def _halved(budget: int, longest: int) -> int:
+def _halved(budget: int, longest: int, device: str) -> int:
     """Return half the budget of a batch that memory was too short for, but no less than its longest text."""
     import torch
 
     if budget <= longest:
+        ways = "free memory" if device == "cpu" else "free memory on the GPU, give --device cpu"
         raise PipelineError(
-            f"out of memory on a single document of {longest:,} tokens; free memory, give --device cpu, "
+            f"out of memory on a single document of {longest:,} tokens; {ways}, "
             "or a smaller encoder in a home of its own"
         )
     if torch.cuda.is_available():

@@ -15,6 +15,7 @@ from imdb_pipeline.errors import PipelineError
 from imdb_pipeline.orchestration.dead_runs import COMMAND_TAG
 from imdb_pipeline.orchestration.requests import GPU_POOL, Request, failures, make_request, taking_gpu
 from imdb_pipeline.orchestration.resources import Accelerator, Home
+from imdb_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     import polars as pl
@@ -42,7 +43,7 @@ class FanOut:
         again, from what is done, when it was killed.
     """
 
-    count: Callable[["Store", Mapping[str, "Revision"]], int]
+    count: Callable[[Settings, "Store", Mapping[str, "Revision"]], int]
     work: Callable[[Request, Mapping[str, "Revision"], "Share"], Mapping[str, Any]]
 
 
@@ -194,12 +195,13 @@ def fanned_out(
 def _count(context: dg.OpExecutionContext, stage: "Stage", fan_out: FanOut, home: Home) -> int:
     """Return the number of shares: none in a run of one process. Imports no torch."""
     with failures(home):
-        execution = home.settings().execution
+        settings = home.settings()
+        execution = settings.execution
         limit_pool(context.instance, GPU_POOL, execution.workers)
         if execution.executor == "in_process" or COMMAND_TAG in context.run.tags:
             return 0
         inputs = stage.resolve_inputs(home.store, context.partition_key)
-        return count_shares(fan_out.count(home.store, inputs), execution.workers)
+        return count_shares(fan_out.count(settings, home.store, inputs), execution.workers)
 
 
 class StepFiles(dg.IOManager):

@@ -10,6 +10,7 @@ from imdb_pipeline.errors import NotPublishedError, PipelineError
 from imdb_pipeline.gates import Outcome
 from imdb_pipeline.orchestration.fan_out import FanOut, Share
 from imdb_pipeline.orchestration.publishing import Made, Request, Work, published_asset, table
+from imdb_pipeline.settings import Settings
 from imdb_pipeline.store import Pool, Revision, Store
 
 if TYPE_CHECKING:
@@ -47,8 +48,11 @@ def _encoder(request: Request) -> "tuple[Encoder, Pool]":
     return encoder, request.store.pool(f"embeddings_{encoder.identity.key()}")
 
 
-def _count_missing(store: Store, inputs: Mapping[str, Revision]) -> int:
-    """Return how many documents of the day the vectors of the newest day lack: no model is loaded to ask its cache."""
+def _count_missing(settings: Settings, store: Store, inputs: Mapping[str, Revision]) -> int:
+    """Return how many documents of the day the vectors of the newest day lack; all, where these are of another encoder.
+
+    Loads neither torch nor a model: with ``device = "auto"`` a change of the precision is not seen.
+    """
     import json
 
     import polars as pl
@@ -59,9 +63,12 @@ def _count_missing(store: Store, inputs: Mapping[str, Revision]) -> int:
     days = store.days("movie_embeddings")
     if not days:
         return len(wanted)
-    pool = store.pool(json.loads(store.get("movie_embeddings", days[-1]).file("encoder.json").read_bytes())["pool"])
-    pool.set_damaged_aside()
-    return len(wanted.join(held_hashes(pool), on="document_hash", how="anti"))
+    held = json.loads(store.get("movie_embeddings", days[-1]).file("encoder.json").read_bytes())
+    precision = {"cpu": "float32", "cuda": "bfloat16"}.get(settings.device, held["dtype"])
+    meant = (settings.encoder, settings.encoder_revision, precision)
+    if (held["name"], held["revision"], held["dtype"]) != meant:
+        return len(wanted)
+    return len(wanted.join(held_hashes(store.pool(held["pool"])), on="document_hash", how="anti"))
 
 
 def _embed_share(request: Request, inputs: Mapping[str, Revision], share: Share) -> dict[str, Any]:
@@ -159,6 +166,7 @@ def movie_embeddings(work: Work) -> Made:
     group="embeddings",
     kinds={"pytorch", "parquet"},
     inputs=("movie_embeddings", "movies"),
+    code_version="2",
     gpu=True,
 )
 def movie_neighbours(work: Work) -> Made:
