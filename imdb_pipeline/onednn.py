@@ -1,7 +1,6 @@
 """Matrix products by oneDNN on x86 CPUs.
 
-PyTorch's own float32 products are MKL's, which keeps to narrower instructions on CPUs that are not Intel's: oneDNN is
-twice as fast on an AMD CPU with AVX-512, and no slower on Intel's (benchmarks/RESULTS.md).
+PyTorch's own float32 products are MKL's: on an AMD CPU with AVX-512 oneDNN is twice as fast (benchmarks/RESULTS.md).
 """
 
 from __future__ import annotations
