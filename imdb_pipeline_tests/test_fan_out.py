@@ -184,7 +184,7 @@ def ray_cluster(tmp_path) -> Iterator[tuple[str, dict[str, str]]]:
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray keeps to 127.0.0.1, where it would take the host's address
     }
     ray = Path(sys.executable).with_name("ray")
-    assert ray.exists(), "Ray is not installed: pip install '.[ray]', or run `make test`"
+    assert ray.exists(), "Ray is not installed: pip install '.[ray]', or run `make test-all`"
     folder = Path(tempfile.mkdtemp(prefix="ray-"))  # the path of a socket in it must be short
     where = ["--node-ip-address", "127.0.0.1", "--port", "0", "--dashboard-host", "127.0.0.1", "--temp-dir", folder]
     size = ["--dashboard-port", str(port), "--num-cpus", str(WORKERS + 1), "--object-store-memory", "100000000"]
@@ -206,6 +206,8 @@ def ray_cluster(tmp_path) -> Iterator[tuple[str, dict[str, str]]]:
             except OSError:
                 assert head.poll() is None, (tmp_path / "ray.log").read_text()
                 time.sleep(1)
+        else:
+            raise AssertionError(f"Ray is not up: {(tmp_path / 'ray.log').read_text()}")
         yield address, variables
     finally:
         head.terminate()
@@ -297,8 +299,8 @@ def test_a_home_whose_settings_cannot_be_read_still_loads_and_its_runs_say_so(tm
 @pytest.mark.extra
 def test_the_options_shown_for_ray_and_kubernetes_are_those_of_their_executors():
     import yaml
-    from dagster_k8s.job import get_user_defined_k8s_config
-    from dagster_ray.configs import RayExecutionConfig
+    from dagster_k8s.job import get_user_defined_k8s_config  # pyright: ignore[reportMissingImports]
+    from dagster_ray.configs import RayExecutionConfig  # pyright: ignore[reportMissingImports]
 
     shown = Path(imdb_pipeline.__file__).parent.parent / "docker"
     ray = options_of(choose_executor(ExecutionSettings(executor="ray", config=str(shown / "ray.yaml")), Path("/home")))
