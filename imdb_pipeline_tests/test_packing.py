@@ -113,7 +113,7 @@ def test_attention_that_is_not_right_is_never_used(damage, pooling, tmp_path, mo
 def test_short_memory_in_the_trial_is_not_taken_for_a_model_that_cannot_be_packed(tmp_path, monkeypatch):
     loaded = load(tmp_path)
     short_of_memory(loaded, monkeypatch, 200, torch.OutOfMemoryError("CUDA out of memory."))
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(PipelineError, match="out of memory on a few texts to try the encoder with; free memory"):
         _ = loaded.packed
 
 

@@ -161,7 +161,7 @@ class Encoder:
         return choose_forward(
             self._model,
             pooling=self.identity.pooling,
-            padding=self._model.config.pad_token_id or 0,
+            padding=getattr(self._model.config, "pad_token_id", None) or 0,
             longest=self.identity.max_length,
         )
 

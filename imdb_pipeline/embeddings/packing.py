@@ -175,6 +175,11 @@ def choose_forward(model: Any, *, pooling: str, padding: int, longest: int) -> F
     ----------
     longest
         Tokens that the model takes.
+
+    Raises
+    ------
+    PipelineError
+        Memory is too short even for that.
     """
     packed, padded = (Forward(model, pooling, padding, packed=packed) for packed in (True, False))
     half = str(model.dtype) in ("torch.bfloat16", "torch.float16")
@@ -190,7 +195,9 @@ def choose_forward(model: Any, *, pooling: str, padding: int, longest: int) -> F
         _try_model(packed if not half else replace(packed, model=deepcopy(model).float()), window or 0, longest)
     except (TypeError, ValueError, IndexError, RuntimeError) as error:  # what models say that are not built for it
         if _out_of_memory(error):
-            raise
+            raise PipelineError(
+                f"out of memory on a few texts to try the encoder with; {_ways(model.device.type)}"
+            ) from error
         log.info("texts are padded: the model takes none that are packed (%s)", str(error).strip().split("\n")[0])
         return padded
     return packed
@@ -278,16 +285,17 @@ def _out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in _SHORT_OF_MEMORY)
 
 
+def _ways(device: str) -> str:
+    ways = "free memory" if device == "cpu" else "free memory on the GPU, give --device cpu"
+    return f"{ways}, or a smaller encoder in a home of its own"
+
+
 def _halved(budget: int, longest: int, device: str) -> int:
     """Return half the budget of a batch that memory was too short for, but no less than its longest text."""
     import torch
 
     if budget <= longest:
-        ways = "free memory" if device == "cpu" else "free memory on the GPU, give --device cpu"
-        raise PipelineError(
-            f"out of memory on a single document of {longest:,} tokens; {ways}, "
-            "or a smaller encoder in a home of its own"
-        )
+        raise PipelineError(f"out of memory on a single document of {longest:,} tokens; {_ways(device)}")
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     smaller = max(budget // 2, longest)
