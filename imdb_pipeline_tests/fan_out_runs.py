@@ -13,13 +13,14 @@ import dagster as dg
 from imdb_pipeline import durable
 from imdb_pipeline.definitions import defs
 from imdb_pipeline.embeddings import cache
+from imdb_pipeline.orchestration import fan_out
 from imdb_pipeline.orchestration.dead_runs import COMMAND_TAG
 from imdb_pipeline.orchestration.executors import GPU_TAGS
 from imdb_pipeline.orchestration.instance import open_instance
 
 DAY = "2026-03-04"
-SHARD = 512
-"""Documents a shard where one is to be killed, so that a share has several."""
+SHARE, SHARD = 500, 64
+"""Documents a share, and a shard where one is to be killed: few, so that the runs are short."""
 KILL_ONCE = "IMDB_PIPELINE_TESTS_KILL_ONCE"
 """A file: the first process that publishes its second shard makes it, and dies with SIGKILL."""
 _published: list[str] = []
@@ -47,6 +48,7 @@ def _die_once(point: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+fan_out.ITEMS_A_SHARE = SHARE
 if KILL_ONCE in os.environ:
     cache.SHARD_DOCUMENTS = (SHARD, SHARD)
     durable.WATCHERS.append(_die_once)

@@ -73,6 +73,7 @@ def snapshot_id(home) -> str:
     return find_snapshot(load_settings(home), Store(home / "store"), day=None, today=DAY).id
 
 
+@pytest.mark.extra
 def test_new_files_ask_for_a_run_held_ones_do_not_and_a_second_publication_does(home, source, tmp_path):
     first = sensor(home)
     assert (first.partition_key, first.job_name) == (DAY, "everything")

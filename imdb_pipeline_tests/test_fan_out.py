@@ -31,17 +31,17 @@ from imdb_pipeline.embeddings.encoder import Encoder
 from imdb_pipeline.embeddings.model_files import choose_encoder
 from imdb_pipeline.errors import InputError
 from imdb_pipeline.orchestration.executors import GPU_TAGS, choose_executor
-from imdb_pipeline.orchestration.fan_out import ITEMS_A_SHARE, Share
+from imdb_pipeline.orchestration.fan_out import Share
 from imdb_pipeline.orchestration.resources import Accelerator
 from imdb_pipeline.settings import ExecutionSettings, Settings
 from imdb_pipeline.store import Pool, Store
-from imdb_pipeline_tests.fan_out_runs import DAY, KILL_ONCE, SHARD
+from imdb_pipeline_tests.fan_out_runs import DAY, KILL_ONCE, SHARD, SHARE
 from imdb_pipeline_tests.tiny_encoders import write_encoder
 
 pytestmark = pytest.mark.slow
 
 WORKERS = 3
-DOCUMENTS = 2 * ITEMS_A_SHARE + 1
+DOCUMENTS = 2 * SHARE + 1
 """The fewest that make three shares."""
 STARTING_SECONDS = 60
 

@@ -306,6 +306,7 @@ def make(home, day, *assets, force=False) -> Any:
 
 
 @pytest.mark.slow
+@pytest.mark.extra
 def test_a_day_starts_from_the_day_before_and_the_same_files_again_take_that_over(home):
     """What it started from decides the bytes but not the key: made again, each day starts from where it did."""
     store = Store(home / "store")
