@@ -263,14 +263,14 @@ def encode(
     while waiting:
         rows = waiting.pop()
         lengths = tokens.lengths[rows]
-        done_with = False
+        enough = False
         try:
             vectors.append(forward([texts[row] for row in rows]))
-            done_with = True
+            enough = True
         except (MemoryError, RuntimeError) as error:
             if not _out_of_memory(error):
                 raise
-        if not done_with:  # only now are the failed batch's tensors free, which the error held
+        if not enough:  # only now are the failed batch's tensors free, which the error held
             budget = _halved(min(budget, forward.slots(lengths)), int(lengths.max()), forward.model.device.type)
             left = np.concatenate([rows, *waiting[::-1]])
             again = plan_batches(tokens.lengths[left], budget=budget, packed=forward.packed)
