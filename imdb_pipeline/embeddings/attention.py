@@ -60,12 +60,12 @@ def register() -> str:
         **_: Any,
     ) -> tuple[torch.Tensor, None]:
         # transformers: (1, heads, tokens, width); a token sees those nearer than sliding_window
-        rows = [part[0].transpose(0, 1) for part in (query, key, value)]
+        q, k, v = (part[0].transpose(0, 1) for part in (query, key, value))
         window = -1 if sliding_window is None else sliding_window - 1
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
         differentiated = torch.is_grad_enabled() and query.requires_grad
         compute = attend if differentiated else torch.ops.imdb_pipeline.packed_attention
-        attended = compute(*rows, cu_seq_lens_q, max_length_q, window, scale)
+        attended = compute(q, k, v, cu_seq_lens_q, max_length_q, window, scale)
         return attended.unsqueeze(0), None
 
     AttentionInterface.register(NAME, attention)

@@ -1,7 +1,7 @@
 """Checkpoints of a training: one file that holds the newest state, from which a killed training goes on.
 
-A safetensors file with JSON in its header; nothing in it can run code. It is replaced in one step, it names the data,
-settings and seed that it belongs to, and it holds a digest of its arrays: of another training, or damaged, it is ignored.
+A safetensors file with JSON in its header; nothing in it can run code. It is replaced in one step. It names the data,
+settings and seed that it belongs to and holds a digest of its arrays: of another training, or damaged, it is ignored.
 """
 
 from __future__ import annotations

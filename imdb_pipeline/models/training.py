@@ -1,4 +1,4 @@
-"""The epochs of a training: judged on validation, the best one kept, resumed after a kill, stopped when it is no number.
+"""The epochs of a training: judged on validation, the best one kept, resumed after a kill, stopped where no number.
 
 What an epoch does belongs to the predictor. All that is random in an epoch follows from the seed and its number, so a
 training that goes on from a checkpoint does what it would have done.
