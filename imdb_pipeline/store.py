@@ -87,16 +87,21 @@ class Store(Published):
         Parameters
         ----------
         staged
-            A flat folder of data files, on the store's file system.
+            A folder of data files, which may have folders of its own, on the store's file system.
         info
             What describes the making but not the data: seconds, device, library versions, outcomes of checks.
         content
             Identifies data that the folder only refers to (vectors in a cache); part of the data hash.
         """
         folder = self._day_folder(asset, day)
-        files = {path.name: {"sha256": sha256(path), "bytes": path.stat().st_size} for path in sorted(staged.iterdir())}
+        paths = sorted(staged.rglob("*"))
+        files = {
+            path.relative_to(staged).as_posix(): {"sha256": sha256(path), "bytes": path.stat().st_size}
+            for path in paths
+            if path.is_file()
+        }
         reached("publish: files staged")
-        for path in staged.iterdir():
+        for path in paths:
             sync(path)
         folder.mkdir(parents=True, exist_ok=True)
         sync(folder.parent)
@@ -138,6 +143,7 @@ class Store(Published):
         """Publish for ``day`` what another day already holds under the same key, by hard links."""
         with self.stage(revision.asset) as staged:
             for name in revision.manifest["files"]:
+                (staged / name).parent.mkdir(parents=True, exist_ok=True)
                 link_or_copy(revision.file(name), staged / name)
             reached("adopt: files linked")
             manifest = revision.manifest
@@ -224,7 +230,7 @@ class Store(Published):
             latest = self.latest(revision.asset, revision.day)
             if latest is not None and latest.id == revision.id:
                 raise ValueError(f"{folder} is the newest revision of its day")
-            freed = sum(_own_bytes(path) for path in folder.iterdir())
+            freed = sum(_own_bytes(path) for path in folder.rglob("*") if path.is_file())
             self.discard(folder)
         return freed
 

@@ -12,7 +12,7 @@ import pytest
 
 from imdb_pipeline.errors import InputError, PipelineError
 from imdb_pipeline.models.evaluate import evaluate
-from imdb_pipeline.models.examples import INPUT_COLUMNS, Examples, Inputs
+from imdb_pipeline.models.examples import INPUT_COLUMNS, Examples, Inputs, Parts
 from imdb_pipeline.models.features import Features
 from imdb_pipeline.models.fitting import PREDICTORS, fit_predictor, load_predictor
 
@@ -54,7 +54,8 @@ def examples(count: int, seed: int, *, signal: bool = True) -> Examples:
     )
     planted = 1.5 * vectors[:, 0] + 1.5 * np.sin(4 * vectors[:, 1]) - 1.2 * horror + (runtime - 120) / 60
     ratings = 6 + planted * signal + generator.normal(0, 0.4 if signal else 1.3, count)
-    return Examples(Inputs(movies, vectors), np.clip(ratings, 1, 10).astype(np.float32))
+    votes = generator.integers(30, 3000, count)
+    return Examples(Inputs(movies, vectors), np.clip(ratings, 1, 10).astype(np.float32), votes)
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +69,9 @@ def fitted(parts):
 
 
 def fit(name, train, validation, **settings):
-    module, _ = PREDICTORS[name]
-    return import_module(module).fit(train, validation, seed=7, device="cpu", **{**QUICK[name], **settings})
+    return import_module(PREDICTORS[name].module).fit(
+        train, validation, seed=7, device="cpu", **{**QUICK[name], **settings}
+    )
 
 
 def against_mean(model, train, judged):
@@ -106,11 +108,13 @@ def test_pure_noise_does_not_beat_the_mean(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_ratings_of_the_test_set_change_no_prediction(name, parts, monkeypatch):
     train, validation, test = parts
-    module, _ = PREDICTORS[name]
+    module = PREDICTORS[name].module
     quick = import_module(module).fit
     monkeypatch.setattr(f"{module}.fit", lambda *args, **kwargs: quick(*args, **kwargs, **QUICK[name]))
     shuffled = replace(test, ratings=np.random.default_rng(0).permutation(test.ratings))
-    plain, other = (fit_predictor(name, train, validation, part, seed=1, device="cpu") for part in (test, shuffled))
+    plain, other = (
+        fit_predictor(name, Parts(train, validation, part), seed=1, device="cpu") for part in (test, shuffled)
+    )
     assert plain.predictions["prediction"].equals(other.predictions["prediction"])
     assert plain.metrics["validation"] == other.metrics["validation"]
 
@@ -202,7 +206,7 @@ def test_an_unknown_predictor_is_named_with_those_there_are(tmp_path):
 
 def test_a_fit_reports_predictions_of_validation_and_test_alone(parts):
     train, validation, test = parts
-    result = fit_predictor("linear", train, validation, test, seed=0, device="cpu")
+    result = fit_predictor("linear", Parts(train, validation, test), seed=0, device="cpu")
     assert result.predictions["split"].to_list() == ["validation"] * 150 + ["test"] * 150
     assert result.predictions["tconst"].to_list() == [
         *validation.inputs.movies["tconst"],

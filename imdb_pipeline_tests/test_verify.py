@@ -75,6 +75,7 @@ def test_the_least_there_can_be_is_one_row(tmp_path):
         (gzip.compress(TEXT.replace(b"numVotes", b"votes")), "column numVotes is missing; column 'votes' is unknown"),
         (gzip.compress(b"x" * 100_000), "column tconst is missing"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "file",  # gzip's bytes hold the time
 )
 def test_a_file_that_is_no_whole_dump_is_refused_in_one_line(tmp_path, data, says):
     with pytest.raises(InputError) as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from imdb_pipeline.errors import InputError
 from imdb_pipeline.models.evaluate import evaluate
+from imdb_pipeline.models.split import MIN_MOVIES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,17 +17,40 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-    from imdb_pipeline.models.examples import Examples, Inputs
+    from imdb_pipeline.models.examples import Examples, Inputs, Parts
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Where a predictor is written, and what it asks for.
+
+    Attributes
+    ----------
+    module
+        Imported when it is used. Its ``fit`` and ``refit`` return the class.
+    kind
+        The class's name.
+    reads_documents
+        Whether it needs ``Inputs.documents``.
+    resumes
+        Whether ``fit`` and ``refit`` take ``checkpoints``, a folder from which a killed training goes on.
+    """
+
+    module: str
+    kind: str
+    reads_documents: bool = False
+    resumes: bool = False
+
 
 PREDICTORS = {
-    "mean": ("imdb_pipeline.models.mean", "MeanModel"),
-    "linear": ("imdb_pipeline.models.linear", "LinearModel"),
-    "knn": ("imdb_pipeline.models.knn", "KnnModel"),
-    "svr": ("imdb_pipeline.models.svr", "SvrModel"),
-    "mlp": ("imdb_pipeline.models.mlp", "MlpModel"),
-    "boosting": ("imdb_pipeline.models.boosting", "BoostingModel"),
+    "mean": Predictor("imdb_pipeline.models.mean", "MeanModel"),
+    "linear": Predictor("imdb_pipeline.models.linear", "LinearModel"),
+    "knn": Predictor("imdb_pipeline.models.knn", "KnnModel"),
+    "svr": Predictor("imdb_pipeline.models.svr", "SvrModel"),
+    "mlp": Predictor("imdb_pipeline.models.mlp", "MlpModel"),
+    "boosting": Predictor("imdb_pipeline.models.boosting", "BoostingModel"),
 }
-"""Module, imported when it is used, and class of each predictor. The module's ``fit`` returns the class."""
+"""The predictors by name."""
 
 
 class Model(Protocol):
@@ -82,21 +106,21 @@ class FitResult:
         }
 
 
-def fit_predictor(
-    name: str, train: Examples, validation: Examples, test: Examples, *, seed: int, device: str
-) -> FitResult:
-    """Fit a predictor on ``train``, let it choose on ``validation``, and judge it on both ``validation`` and ``test``.
+def fit_predictor(name: str, parts: Parts, *, seed: int, device: str, checkpoints: Path | None = None) -> FitResult:
+    """Fit a predictor on ``parts.train``, let it choose on ``parts.validation``, and judge it on validation and test.
 
     Parameters
     ----------
     name
         One of ``PREDICTORS``.
-    train, validation, test
-        None may be empty; ``too_few`` says so of a split beforehand.
+    parts
+        None of them may be empty; ``too_few`` says so of a split beforehand.
     seed
         Of all that is random. The same seed and data give the same files on a CPU.
     device
         ``"cpu"`` or ``"cuda"``.
+    checkpoints
+        A folder that outlives a kill: a training that writes checkpoints goes on from there.
 
     Raises
     ------
@@ -105,16 +129,31 @@ def fit_predictor(
     PipelineError
         Where a fit fails, as the MLP's does when its loss is no longer a number.
     """
+    started = time.perf_counter()
+    options = _options(name, checkpoints)
+    model: Model = _module(name).fit(parts.train, parts.validation, seed=seed, device=device, **options)
+    fit_seconds = time.perf_counter() - started
+    return judge(name, model, parts, fit_seconds=fit_seconds, seed=seed)
+
+
+MIN_JUDGED = 30
+"""Movies of validation, and of test, below which a split judges nothing: see ``split.MIN_MOVIES``."""
+
+
+def can_judge(parts: Parts) -> bool:
+    """Whether a split has movies enough to learn from, to choose with and to be judged by."""
+    held = min(len(parts.validation), len(parts.test))
+    return held >= MIN_JUDGED and len(parts.train) + len(parts.validation) + len(parts.test) >= MIN_MOVIES
+
+
+def judge(name: str, model: Model, parts: Parts, *, fit_seconds: float, seed: int) -> FitResult:
+    """Return how a model, fitted on ``parts.train``, does on validation and test."""
     import numpy as np
     import polars as pl
 
-    module, _ = _predictor(name)
-    started = time.perf_counter()
-    model: Model = import_module(module).fit(train, validation, seed=seed, device=device)
-    fit_seconds = time.perf_counter() - started
-    mean = train.ratings.mean(dtype=np.float64)
+    mean = parts.train.ratings.mean(dtype=np.float64)
     metrics, frames = {}, []
-    for part, examples in (("validation", validation), ("test", test)):
+    for part, examples in (("validation", parts.validation), ("test", parts.test)):
         predicted = model.predict(examples.inputs)
         metrics[part] = evaluate(predicted, examples.ratings, np.full(len(examples), mean), seed=seed)
         frames.append(
@@ -125,7 +164,14 @@ def fit_predictor(
                 pl.Series("prediction", predicted, dtype=pl.Float64),
             )
         )
-    return FitResult(name, model, len(train), metrics, pl.concat(frames), fit_seconds)
+    return FitResult(name, model, len(parts.train), metrics, pl.concat(frames), fit_seconds)
+
+
+def refit_predictor(
+    name: str, model: Model, rated: Examples, *, seed: int, device: str, checkpoints: Path | None = None
+) -> Model:
+    """Fit a predictor anew on ``rated``, with the settings that ``model`` chose and nothing held out."""
+    return _module(name).refit(model, rated, seed=seed, device=device, **_options(name, checkpoints))
 
 
 def load_predictor(name: str, folder: Path, *, device: str = "cpu") -> Model:
@@ -138,11 +184,19 @@ def load_predictor(name: str, folder: Path, *, device: str = "cpu") -> Model:
     PipelineError
         Naming a file that is missing or not what it should be.
     """
-    module, kind = _predictor(name)
-    return getattr(import_module(module), kind).load(folder, device=device)
+    return getattr(_module(name), _predictor(name).kind).load(folder, device=device)
 
 
-def _predictor(name: str) -> tuple[str, str]:
+def _module(name: str) -> Any:
+    return import_module(_predictor(name).module)
+
+
+def _options(name: str, checkpoints: Path | None) -> dict[str, Any]:
+    """Return the keywords that only some predictors take."""
+    return {"checkpoints": checkpoints} if _predictor(name).resumes else {}
+
+
+def _predictor(name: str) -> Predictor:
     if name not in PREDICTORS:
         raise InputError(f"no predictor {name!r}; there are {', '.join(PREDICTORS)}")
     return PREDICTORS[name]

@@ -1,7 +1,9 @@
 """Group ``models``: the split, one asset per predictor, their comparison, the champion."""
 
 import json
+import logging
 import shutil
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -9,6 +11,11 @@ from imdb_pipeline.gates import Outcome
 from imdb_pipeline.models.fitting import PREDICTORS
 from imdb_pipeline.orchestration.assets.embeddings import load_vectors
 from imdb_pipeline.orchestration.publishing import Made, Work, published_asset, table
+
+if TYPE_CHECKING:
+    import polars as pl
+
+log = logging.getLogger("imdb_pipeline.steps")
 
 _IS = {
     "mean": ("The mean rating of the training movies: what every other predictor has to beat.", {"numpy"}),
@@ -59,6 +66,7 @@ def _predictor_asset(name: str) -> dg.AssetsDefinition:
         group="models",
         kinds=kinds,
         inputs=("rating_split", "movies", "movie_embeddings"),
+        code_version="2",
         settings=lambda request: {"seed": request.compute.seed},
         checks={}
         if name == "mean"
@@ -74,7 +82,8 @@ def _predictor_asset(name: str) -> dg.AssetsDefinition:
 def _fit(work: Work, name: str) -> Made:
     import polars as pl
 
-    from imdb_pipeline.models.fitting import fit_predictor
+    from imdb_pipeline.models.examples import build_parts
+    from imdb_pipeline.models.fitting import can_judge, fit_predictor
     from imdb_pipeline.models.split import too_few
 
     split = pl.read_parquet(work.file("rating_split", "split.parquet"))
@@ -87,13 +96,21 @@ def _fit(work: Work, name: str) -> Made:
             outcomes=[] if name == "mean" else [outcome],
             metadata={"errors": table([{"part": "none", "why": reason}])},
         )
-    documents, vectors = load_vectors(work)
     movies = pl.read_parquet(work.file("movies", "movies.parquet"))
-    parts = examples_of(split, movies, documents, vectors)
-    fitted = fit_predictor(name, **parts, seed=work.compute.seed, device=work.compute.device)
+    listed, vectors = load_vectors(work)
+    texts = _documents(work, listed) if PREDICTORS[name].reads_documents else None
+    parts = {by: build_parts(split, movies, listed, vectors, texts, by=by) for by in ("split", "split_by_time")}
+    options = {"seed": work.compute.seed, "device": work.compute.device}
+    fitted = fit_predictor(name, parts["split"], **options)
     fitted.model.save(work.folder)
     fitted.predictions.write_parquet(work.folder / "predictions.parquet")
-    (work.folder / "metrics.json").write_text(json.dumps(fitted.summary(), indent=2))
+    summary = fitted.summary() | {"by_time": None}
+    if can_judge(parts["split_by_time"]):
+        log.info("%s: again, by time", name)
+        timed = fit_predictor(name, parts["split_by_time"], **options)
+        timed.predictions.write_parquet(work.folder / "predictions_by_time.parquet")
+        summary["by_time"] = timed.summary()
+    (work.folder / "metrics.json").write_text(json.dumps(summary, indent=2))
     validation, test = fitted.metrics["validation"], fitted.metrics["test"]
     outcome = Outcome(
         "beats_the_mean",
@@ -104,7 +121,7 @@ def _fit(work: Work, name: str) -> Made:
         required=False,
     )
     return Made(
-        rows=len(parts["train"]),
+        rows=fitted.n_train,
         outcomes=[] if name == "mean" else [outcome],
         metadata={
             "errors": table(
@@ -123,21 +140,11 @@ def _fit(work: Work, name: str) -> Made:
     )
 
 
-def examples_of(split, movies, documents, vectors) -> dict:
-    """Return the train, validation and test examples of a split, as ``fit_predictor`` takes them."""
-    import numpy as np
-    import polars as pl
+def _documents(work: Work, listed: "pl.DataFrame") -> "pl.Series":
+    """Return the documents of the day, in the order of its vectors."""
+    from imdb_pipeline.catalogue.documents import read_documents
 
-    from imdb_pipeline.models.examples import INPUT_COLUMNS, Examples, Inputs
-
-    rows = documents.with_row_index("vector").select("tconst", "vector")
-    joined = split.join(rows, on="tconst", how="inner").join(movies.select(INPUT_COLUMNS), on="tconst", how="inner")
-    parts = {}
-    for part in ("train", "validation", "test"):
-        frame = joined.filter(pl.col("split") == part).sort("tconst")
-        inputs = Inputs(frame.select(INPUT_COLUMNS), vectors[frame["vector"].to_numpy()])
-        parts[part] = Examples(inputs, frame["average_rating"].to_numpy().astype(np.float32))
-    return parts
+    return read_documents(listed, work.store.pool("documents"))["document"]
 
 
 PREDICTOR_ASSETS = {name: _predictor_asset(name) for name in PREDICTORS}
