@@ -19,6 +19,9 @@ VOTE_BUCKETS = (("30-99", 99), ("100-999", 999), ("1,000-9,999", 9_999), ("10,00
 MOST_YEARS = 25
 """Release years that are shown one by one; more of them are shown by decade."""
 
+FEWEST_FOR_INTERVAL = 10
+"""Movies of a group from which resampling says anything; a smaller one has no intervals."""
+
 CAST_AND_DIRECTION = ("director", "actor", "actress")
 UNKNOWN = "unknown"
 
@@ -66,9 +69,10 @@ def by_group(judged: pl.DataFrame, *, seed: int) -> list[dict[str, Any]]:
     -------
     list of dict
         ``grouping`` (``votes``, ``year``, ``genre``, ``people``), ``group``, ``n``; ``mse``, ``mae`` and ``bias``, the
-        mean of prediction less rating, each with its 95 % interval as ``mse_low`` and ``mse_high``; ``r2_within``,
-        which is 1 - MSE / variance of the group's own ratings: against the group's own mean, which no predictor is
-        told, so it may well be below 0; None where all ratings are equal. A movie stands in each of its genres.
+        mean of prediction less rating, each with its 95 % interval as ``mse_low`` and ``mse_high``, which is None for
+        fewer than ten movies; ``r2_within``, which is 1 - MSE / variance of the group's own ratings: against the
+        group's own mean, which no predictor is told, so it may well be below 0; None where all ratings are equal.
+        A movie stands in each of its genres.
     """
     import polars as pl
 
@@ -105,10 +109,10 @@ def _errors(predictions: np.ndarray, ratings: np.ndarray, seed: int) -> dict[str
     columns = {"mse": errors**2, "mae": np.abs(errors), "bias": errors}
     figures: dict[str, Any] = {"n": len(errors)}
     for (name, column), resampled in zip(
-        columns.items(), resampled_means(np.stack(list(columns.values())), seed=seed), strict=True
+        columns.items(), resampled_means(np.stack([*columns.values()]), seed=seed), strict=True
     ):
-        figures[name] = float(column.mean())
-        figures[f"{name}_low"], figures[f"{name}_high"] = interval(resampled)
+        low, high = interval(resampled) if len(errors) >= FEWEST_FOR_INTERVAL else (None, None)
+        figures |= {name: float(column.mean()), f"{name}_low": low, f"{name}_high": high}
     variance = float(ratings.var())
     figures["r2_within"] = 1 - figures["mse"] / variance if variance > 0 else None
     return figures

@@ -128,8 +128,8 @@ def _gains(
 def _test_errors(predictions: Mapping[str, pl.DataFrame]) -> dict[str, np.ndarray]:
     """Return the squared errors on test by model, movie by movie in the same order."""
     tests = {model: frame.filter(split="test").sort("tconst") for model, frame in predictions.items()}
-    first, known = next(iter(tests.items()), (None, None))
+    first = next(iter(tests), "")
     for model, test in tests.items():
-        if not test.select("tconst", "rating").equals(known.select("tconst", "rating")):
+        if not test.select("tconst", "rating").equals(tests[first].select("tconst", "rating")):
             raise ValueError(f"{model} and {first} were not judged on the same movies")
     return {model: ((test["prediction"] - test["rating"]) ** 2).to_numpy() for model, test in tests.items()}

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
 
 RESAMPLES = 2_000
 LEVEL = 0.95
-CELLS_AT_ONCE = 8_000_000
 
 
 def resampled_means(columns: np.ndarray, *, seed: int) -> np.ndarray:
@@ -26,14 +25,12 @@ def resampled_means(columns: np.ndarray, *, seed: int) -> np.ndarray:
 
     rows = columns.shape[1]
     generator = np.random.default_rng(seed)
-    step = max(1, CELLS_AT_ONCE // rows)
     means = np.empty((len(columns), RESAMPLES))
-    for start in range(0, RESAMPLES, step):
-        drawn = generator.integers(rows, size=(min(step, RESAMPLES - start), rows), dtype=np.int32)
-        # How often each row was drawn: then a mean is a product with the columns, however many there are.
-        counts = np.stack([np.bincount(draw, minlength=rows) for draw in drawn]).astype(np.float64)
-        means[:, start : start + step] = columns @ counts.T / rows
-    return means
+    for place in range(RESAMPLES):
+        # How often each row was drawn: then the means are one product, however many columns there are.
+        counts = np.bincount(generator.integers(rows, size=rows), minlength=rows)
+        means[:, place] = columns @ counts.astype(np.float64)
+    return means / rows
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
