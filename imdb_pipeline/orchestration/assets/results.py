@@ -3,45 +3,52 @@
 import json
 
 from imdb_pipeline.dumps.transport import without_userinfo
+from imdb_pipeline.orchestration.assets.champion import CHAMPION, UNSEEN
 from imdb_pipeline.orchestration.assets.embeddings import load_vectors
-from imdb_pipeline.orchestration.assets.models import PREDICTOR_ASSETS
-from imdb_pipeline.orchestration.publishing import STAGES, Made, Work, published_asset, table
+from imdb_pipeline.orchestration.assets.models import ALL_PREDICTORS, MODEL, PREDICTIONS
+from imdb_pipeline.orchestration.publishing import published_asset, table
+from imdb_pipeline.orchestration.stages import STAGES, Made, Work
 
-TRAINED = ("rating_split", *(f"{name}_predictor" for name in PREDICTOR_ASSETS), "leaderboard", "champion")
+TRAINED = ("rating_split", *ALL_PREDICTORS, "leaderboard", "champion")
 """Assets of the training job; a day that trained nothing reads the newest before it."""
 
 
 @published_asset(
     group="results",
     kinds={"polars", "parquet"},
-    inputs=("champion", "movies", "movie_embeddings", "rating_split"),
-    earlier=("champion", "rating_split"),
+    inputs=("champion", "movies", "movie_documents", "movie_embeddings"),
+    earlier=("champion",),
+    lineage=("champion", "movie_embeddings"),
+    code_version="2",
 )
 def rating_predictions(work: Work) -> Made:
     """A predicted rating with a 90 % interval for every movie with a document, rated or not yet, by the newest champion
     up to the day. `split` says which part of the champion's data a movie was in; null: none, the model never saw it."""
     import polars as pl
 
+    from imdb_pipeline.catalogue.documents import read_documents
     from imdb_pipeline.models.examples import INPUT_COLUMNS, Inputs
     from imdb_pipeline.models.fitting import load_predictor
     from imdb_pipeline.results.predictions import coverage, empty_predictions, predict_movies
 
     revision = work.inputs["champion"]
-    chosen = json.loads(revision.file("champion.json").read_bytes())
+    chosen = json.loads(revision.file(CHAMPION).read_bytes())
     trained = f"{revision.day}, revision {revision.id}"
     if chosen["model"] is None:
         empty_predictions().write_parquet(work.folder / "predictions.parquet")
         return Made(rows=0, metadata={"predictions": table([{"champion": "none", "why": chosen["reason"]}])})
+    work.store.verify(revision)
     documents, vectors = load_vectors(work)
     movies = documents.select("tconst").join(
         pl.read_parquet(work.file("movies", "movies.parquet")), on="tconst", how="left", maintain_order="left"
     )
-    model = load_predictor(chosen["model"], revision.folder)
+    texts = read_documents(documents, work.store.pool("documents"))["document"]
+    model = load_predictor(chosen["model"], revision.folder / MODEL)
     predictions = predict_movies(
-        model.predict(Inputs(movies.select(INPUT_COLUMNS), vectors)),
+        model.predict(Inputs(movies.select(INPUT_COLUMNS), vectors, texts)),
         movies,
-        split=pl.read_parquet(work.file("rating_split", "split.parquet")),
-        held_out=pl.read_parquet(revision.file("predictions.parquet")),
+        split=pl.read_parquet(revision.file(UNSEEN)),
+        held_out=pl.read_parquet(revision.file(PREDICTIONS["split"])),
     )
     predictions.write_parquet(work.folder / "predictions.parquet")
     unrated = predictions.filter(pl.col("num_votes").is_null()).join(movies.select("tconst", "title"), on="tconst")
