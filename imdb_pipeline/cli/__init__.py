@@ -6,7 +6,7 @@ import errno
 import logging
 import os
 
-from imdb_pipeline.cli import runs, answers  # noqa: I001 (the order of the help)
+from imdb_pipeline.cli import answers, runs
 from imdb_pipeline.cli.app import app, fail
 from imdb_pipeline.errors import PipelineError
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
+    from imdb_pipeline.models.conformal import Intervals
     from imdb_pipeline.models.examples import Examples, Parts
     from imdb_pipeline.models.fitting import Model
 
@@ -78,9 +79,11 @@ class Serving:
     ----------
     model
         Fitted on all rated movies.
+    intervals
+        Of its predictions.
     unseen
-        tconst, split, prediction (Float64), basis: a prediction for each rated movie by a model that had not seen it,
-        ``held_out`` for validation and test, ``out_of_fold`` for train.
+        tconst, split, rating, prediction (Float64), basis: for each rated movie a prediction by a model that had not
+        seen it, ``held_out`` for validation and test, ``out_of_fold`` for train.
     rated
         How many movies it was fitted on.
     mean
@@ -88,6 +91,7 @@ class Serving:
     """
 
     model: Model
+    intervals: Intervals
     unseen: pl.DataFrame
     rated: int
     mean: float
@@ -120,6 +124,7 @@ def build_serving(
     import numpy as np
     import polars as pl
 
+    from imdb_pipeline.models.conformal import fit_intervals
     from imdb_pipeline.models.examples import join_examples
     from imdb_pipeline.models.fitting import refit_predictor
 
@@ -142,16 +147,20 @@ def build_serving(
         predictions[own] = refit(others, f"fold-{number}").predict(train.take(own).inputs)
     unseen = pl.concat(
         [
-            held_out.select("tconst", "split", "prediction", basis=pl.lit("held_out")),
+            held_out.select("tconst", "split", "rating", "prediction", basis=pl.lit("held_out")),
             train.inputs.movies.select(
                 "tconst",
                 pl.lit("train").alias("split"),
+                pl.Series("rating", train.ratings, dtype=pl.Float64),
                 pl.Series("prediction", predictions),
                 basis=pl.lit("out_of_fold"),
             ),
         ]
+    ).sort("tconst")
+    intervals = fit_intervals(
+        rated.inputs.movies, unseen.filter(split="train"), unseen.filter(split="validation"), seed=seed
     )
-    return Serving(serving, unseen.sort("tconst"), len(rated), float(rated.ratings.mean(dtype="float64")))
+    return Serving(serving, intervals, unseen, len(rated), float(rated.ratings.mean(dtype="float64")))
 
 
 def fold_of(tconst: pl.Series, folds: int) -> np.ndarray:

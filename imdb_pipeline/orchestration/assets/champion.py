@@ -3,15 +3,16 @@
 import json
 from typing import Any
 
+from imdb_pipeline.champions import CHAMPION, METRICS
 from imdb_pipeline.durable import link_or_copy
 from imdb_pipeline.models.fitting import PREDICTORS
-from imdb_pipeline.orchestration.assets.models import ALL_PREDICTORS, METRICS, MODEL, PREDICTIONS, load_parts
+from imdb_pipeline.orchestration.assets.models import ALL_PREDICTORS, MODEL, PREDICTIONS, load_parts
 from imdb_pipeline.orchestration.publishing import published_asset, table
 from imdb_pipeline.orchestration.stages import Made, Work
 from imdb_pipeline.store import Revision
 
-CHAMPION = "champion.json"
 UNSEEN = "unseen.parquet"
+INTERVALS = "intervals"
 VERSION = "2"
 
 
@@ -71,6 +72,7 @@ def _replace(work: Work, revision: Revision, chosen: str, held_out: Any, compare
         checkpoints=work.checkpoints,
     )
     serving.model.save(work.folder / MODEL)
+    serving.intervals.save(work.folder / INTERVALS)
     serving.unseen.write_parquet(work.folder / UNSEEN)
     for name in (METRICS, *PREDICTIONS.values()):
         if name in revision.manifest["files"]:

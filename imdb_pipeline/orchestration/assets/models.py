@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from imdb_pipeline.champions import METRICS
 from imdb_pipeline.durable import link_or_copy
 from imdb_pipeline.gates import Outcome
 from imdb_pipeline.models.fitting import MEMBERS, PREDICTORS
@@ -16,15 +17,16 @@ from imdb_pipeline.orchestration.publishing import published_asset, table
 from imdb_pipeline.orchestration.stages import Made, Work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
+
+    import polars as pl
 
     from imdb_pipeline.models.examples import Parts
     from imdb_pipeline.store import Revision
 
 log = logging.getLogger("imdb_pipeline.steps")
 
-METRICS = "metrics.json"
 PREDICTIONS = {"split": "predictions.parquet", "split_by_time": "predictions_by_time.parquet"}
 """By column of the split: the held-out predictions."""
 MODEL = "model"
@@ -188,8 +190,6 @@ ALL_PREDICTORS = (*MEMBER_ASSETS, "blend_predictor")
 )
 def blend_predictor(work: Work) -> Made:
     """A weighted sum of the other predictors: weights of at least 0, fitted on validation."""
-    import polars as pl
-
     from imdb_pipeline.models.blend import fit_weights
     from imdb_pipeline.models.fitting import judge_predictions
     from imdb_pipeline.models.saved import write_settings
@@ -201,10 +201,10 @@ def blend_predictor(work: Work) -> Made:
     started = time.perf_counter()
     judged = {}
     for by, file in PREDICTIONS.items():
-        of_mean = results["mean"] if by == "split" else results["mean"]["by_time"]
-        if of_mean is None:
+        frames = _predictions(work, fitted, by)
+        if "mean" not in frames:
             continue
-        frames = {name: pl.read_parquet(work.file(f"{name}_predictor", file)) for name in fitted}
+        of_mean = results["mean"] if by == "split" else results["mean"]["by_time"]
         blended = fit_weights(frames, seed=work.compute.seed)
         blended.predictions.write_parquet(work.folder / file)
         judged[by] = {
@@ -230,18 +230,40 @@ def copy_model(revision: "Revision", folder: "Path") -> None:
             link_or_copy(revision.file(name), path)
 
 
-@published_asset(group="models", kinds={"json"}, inputs=ALL_PREDICTORS)
+@published_asset(
+    group="models",
+    kinds={"json"},
+    inputs=ALL_PREDICTORS,
+    code_version="2",
+    settings=lambda request: {"seed": request.compute.seed},
+)
 def leaderboard(work: Work) -> Made:
     """The predictors side by side: error on validation, which chooses, and on test, which only reports."""
     from imdb_pipeline.models.leaderboard import leaderboard_rows
 
-    results = [json.loads(work.file(name, METRICS).read_bytes()) for name in ALL_PREDICTORS]
-    too_few = [result["too_few"] for result in results if "too_few" in result]
-    encoder = work.settings.encoder
-    judged = [result for result in results if "metrics" in result]
-    rows = [] if too_few else [{**row, "encoder": encoder} for row in leaderboard_rows(judged)]
-    content = {"rows": rows, "too_few": too_few[0] if too_few else None}
+    results = {name: json.loads(work.file(f"{name}_predictor", METRICS).read_bytes()) for name in PREDICTORS}
+    too_few = results["mean"].get("too_few")
+    judged = {name: result for name, result in results.items() if "metrics" in result}
+    rows = []
+    if not too_few:
+        by_id, by_time = (_predictions(work, judged, by) for by in PREDICTIONS)
+        rows = leaderboard_rows([*judged.values()], by_id, by_time, seed=work.compute.seed)
+        rows = [{**row, "encoder": work.settings.encoder} for row in rows]
+    content = {"rows": rows, "too_few": too_few}
     (work.folder / "leaderboard.json").write_text(json.dumps(content, indent=2))
-    shown = ("model", "validation_mse", "test_mse", "r2", "r2_low", "r2_high", "beats_mean")
-    listed = [{name: row[name] for name in shown} for row in rows] or [{"model": "none", "why": too_few[0]}]
+    shown = ("model", "validation_mse", "test_mse", "r2", "r2_low", "r2_high", "time_r2", "beats_mean")
+    listed = [{name: row[name] for name in shown} for row in rows] or [{"model": "none", "why": too_few}]
     return Made(rows=len(rows), metadata={"leaderboard": table(listed)})
+
+
+def _predictions(work: Work, models: "Iterable[str]", by: str) -> "dict[str, pl.DataFrame]":
+    """Return the held-out predictions of a split by model, of those that have them."""
+    import polars as pl
+
+    held = {name: work.inputs[f"{name}_predictor"] for name in models}
+    file = PREDICTIONS[by]
+    return {
+        name: pl.read_parquet(revision.file(file))
+        for name, revision in held.items()
+        if file in revision.manifest["files"]
+    }
