@@ -6,7 +6,6 @@ genre and people are in ``groups``.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.models.resampling import interval, resampled_means
@@ -139,35 +138,6 @@ def calibration(predictions: np.ndarray, ratings: np.ndarray, *, seed: int) -> l
             }
         )
     return curve
-
-
-def conformal_half_width(residuals: np.ndarray, level: float = 0.9) -> float:
-    """Return w so that prediction ± w holds a new rating with a probability of at least ``level``.
-
-    The split-conformal quantile: the ceil((n + 1) * level)-th smallest absolute residual (Lei et al. 2018,
-    Distribution-Free Predictive Inference for Regression, section 2.2). It holds for residuals of movies that the model
-    was not fitted on; where the model was chosen by them, as by validation, it is very slightly too narrow.
-
-    Parameters
-    ----------
-    residuals
-        Shape (n,): rating less prediction.
-    level
-        Between 0 and 1.
-
-    Returns
-    -------
-    float
-        In rating points; infinity where n is too small for ``level`` (n below 9 for 0.9).
-    """
-    import numpy as np
-
-    if not 0 < level < 1:
-        raise ValueError(f"level {level}: expected a number between 0 and 1")
-    rank = math.ceil(round((len(residuals) + 1) * level, 9))
-    if rank > len(residuals):
-        return math.inf
-    return float(np.sort(np.abs(np.asarray(residuals, dtype=np.float64)))[rank - 1])
 
 
 def _columns(*arrays: np.ndarray) -> list[np.ndarray]:
