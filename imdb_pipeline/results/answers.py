@@ -37,7 +37,7 @@ def prediction_text(answer: Mapping[str, Any]) -> str:
 
 
 def explanation_text(answer: Mapping[str, Any]) -> str:
-    """Return the answer of ``explain``, which may have ``low``, ``high``, ``contributions`` (with ``model``) besides."""
+    """Return the answer of ``explain``; it may have ``low``, ``high`` and ``contributions``, with ``model``, too."""
     interval = f", 90 % interval {_interval(answer)}" if "low" in answer else ""
     lines = [titled(answer), f"predicted {answer['prediction']:.2f}{interval}"]
     trees = answer.get("contributions")
