@@ -14,8 +14,9 @@ from imdb_pipeline.freshness import freshness
 from imdb_pipeline.orchestration.assets.results import TRAINED
 from imdb_pipeline.orchestration.dead_runs import close_dead_workers
 from imdb_pipeline.orchestration.planning import has_champion
-from imdb_pipeline.orchestration.publishing import ASSETS, REUSE_TAG, SNAPSHOT_TAG
+from imdb_pipeline.orchestration.publishing import REUSE_TAG, SNAPSHOT_TAG
 from imdb_pipeline.orchestration.resources import Home
+from imdb_pipeline.orchestration.stages import STAGES
 from imdb_pipeline.overrides import overrides
 from imdb_pipeline.quarantine import refusal
 from imdb_pipeline.retention import collect
@@ -40,17 +41,18 @@ _AT_WORK = [
     dg.DagsterRunStatus.CANCELING,
 ]
 
+_GRAPH = dg.AssetSelection.assets(*STAGES)
 everything = dg.define_asset_job(
-    "everything", selection=list(ASSETS), description="The whole graph of a day, training included."
+    "everything", selection=_GRAPH, description="The whole graph of a day, training included."
 )
 daily = dg.define_asset_job(
     "daily",
-    selection=dg.AssetSelection.assets(*ASSETS) - dg.AssetSelection.assets(*TRAINED),
+    selection=_GRAPH - dg.AssetSelection.assets(*TRAINED),
     description="A day without training: dumps to map, predictions by the newest champion, report, release.",
 )
 training = dg.define_asset_job(
     "training",
-    selection=dg.AssetSelection.groups("models", "results"),
+    selection=_GRAPH & dg.AssetSelection.groups("models", "results"),
     description="Train and compare the predictors on a day that is held, then predict, report and release.",
 )
 _WATCHED = [everything, daily, training]
