@@ -10,6 +10,8 @@ import polars as pl
 import pytest
 
 from imdb_pipeline.models.conformal import coverage
+from imdb_pipeline.models.evaluate import calibration
+from imdb_pipeline.models.groups import by_group
 from imdb_pipeline.results.ledger import Ledger, empty_ledger
 from imdb_pipeline.results.ledger_score import score
 from imdb_pipeline.results.model_card import card_sections, write_model_card
@@ -32,6 +34,16 @@ def facts() -> dict:
             "num_votes": [30, 99, 100],
         }
     )
+    judged = pl.DataFrame(
+        {
+            "rating": [6.0, 8.0, 4.0],
+            "prediction": [5.5, 5.5, 5.5],
+            "num_votes": [30, 99, 100],
+            "release_year": [2017, 2017, None],
+            "genres": [[EVIL], None, ["Drama"]],
+            "people_seen": [True, False, None],
+        }
+    )
     empty = empty_ledger()
     entry = {"tconst": "tt1", "day": date(2026, 1, 1), "model": EVIL, "prediction": 6.4, "low": 5.0, "high": 8.0}
     entries = pl.DataFrame([{**entry, "training_mean": 6.0, "num_votes": None}], schema=empty.entries.schema)
@@ -48,11 +60,8 @@ def facts() -> dict:
             "by id": {"validation": metrics(0.4219), "test": metrics(-0.0123)},
             "by time": {"test": metrics(None)},
         },
-        "tables": [
-            {"caption": "By genre", "rows": [{"genre": EVIL, "n": 1900, "r2": 0.1234, "bias": -0.5}]},
-            {"caption": "By year", "rows": [{"release_year": 2017, "n": 2017}]},
-            {"caption": "Of nothing", "rows": []},
-        ],
+        "groups": by_group(judged, seed=0),
+        "calibration": calibration(judged["prediction"].to_numpy(), judged["rating"].to_numpy(), seed=0),
         "intervals": {"method": "conformal", "reason": EVIL, "n_out_of_fold": 999, "n_validation": 2676},
         "coverage": coverage(predictions),
         "ledger": score(Ledger(entries, pl.DataFrame([grade], schema=empty.grades.schema))),
@@ -83,14 +92,13 @@ def test_both_forms_hold_the_same_words_and_figures(forms):
         "1.062",
         "21,087",
         "1.0e-05",
-        "−0.500",
+        "−1.500",
         "999 out-of-fold errors",
         "0.667 [0.094, 0.992]",
+        "2017",
         "1 of them graded since",
     ):
         assert figure in body, figure
-    assert "2017" in body
-    assert "2,017" in body
 
 
 def test_markup_and_signs_in_names_come_out_harmless(forms):
@@ -106,7 +114,7 @@ def test_markup_and_signs_in_names_come_out_harmless(forms):
     for line in markdown.splitlines():
         if line.startswith("|"):
             table_bars = len(re.findall(r"(?<!\\)\|", line))
-            assert table_bars in {3, 4, 5, 6, 7, 8}
+            assert 3 <= table_bars <= 9
     assert re.search(r"^#+ ", markdown, re.MULTILINE)
     assert not re.search(r"^# &", markdown, re.MULTILINE)
 

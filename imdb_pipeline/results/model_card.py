@@ -27,6 +27,9 @@ _LABELS = {
     "mae": "MAE",
     "r2": "R²",
     "mse_gain": "MSE below the mean's",
+    "r2_within": "R² within the group",
+    "mean_prediction": "predicted",
+    "mean_rating": "rated",
     "coverage": "share inside the interval",
 }
 _ERROR = ("n", "mse", "mae", "r2", "mse_gain")
@@ -86,8 +89,7 @@ def card_sections(facts: Mapping[str, Any]) -> list[Section]:
         - ``counts``: number by name, of the data;
         - ``splits``: by split (``by id``, ``by time``) the movies by part;
         - ``metrics``: by split, by part, what ``evaluate`` returned;
-        - ``tables``: further figures, a list of ``caption`` and ``rows``, which are dicts of the same keys: by vote
-          bucket, year, genre, and calibration; ``r2`` with ``r2_low`` and ``r2_high`` is shown as one figure;
+        - ``groups`` (``groups.by_group``), ``calibration`` (``evaluate.calibration``): of test movies;
         - ``intervals`` (``Intervals.settings``), ``coverage`` (``conformal.coverage``), ``ledger`` (``score``);
         - ``limits``: sentences of this champion besides those that hold for all;
         - ``made``: value by name: seed, versions, device, seconds.
@@ -175,7 +177,13 @@ def _figures(facts: Mapping[str, Any]) -> Section:
             for part, metrics in parts.items()
         ]
         tables.append(_table("Error", rows))
-    tables += [_table(each["caption"], each["rows"]) for each in facts.get("tables", []) if each["rows"]]
+    groupings: dict[str, list[dict[str, Any]]] = {}
+    for row in facts.get("groups") or []:
+        figures = {name: value for name, value in row.items() if name not in ("grouping", "group")}
+        groupings.setdefault(row["grouping"], []).append({row["grouping"]: row["group"], **figures})
+    tables += [_table(f"Test movies by {_shown(name)}", rows) for name, rows in groupings.items()]
+    if facts.get("calibration"):
+        tables.append(_table("Test movies by tenths of their predictions", facts["calibration"]))
     return Section("Figures", tables=tables)
 
 
@@ -235,7 +243,7 @@ def _table(caption: str, rows: list[dict[str, Any]]) -> Table:
     return Table(
         _shown(caption),
         [_shown(_LABELS.get(column, column.replace("_", " "))) for column in columns],
-        [[_cell(row.get(column), plain="year" in column) + _bounds(row, column) for column in columns] for row in rows],
+        [[_cell(row.get(column)) + _bounds(row, column) for column in columns] for row in rows],
         [all(value is None or _is_number(value) for value in column) for column in values],
     )
 
@@ -249,14 +257,14 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _cell(value: Any, *, plain: bool = False) -> str:
-    """Return a value as it is shown; ``plain`` whole numbers, as years are, have no separators."""
+def _cell(value: Any) -> str:
+    """Return a value as it is shown."""
     if value is None:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
-        return (str(value) if plain else f"{value:,}").replace("-", "−")
+        return f"{value:,}".replace("-", "−")
     if isinstance(value, float):
         text = f"{value:.3f}" if abs(value) >= 0.001 or value == 0 else f"{value:.1e}"
         return text.replace("-", "−", 1) if value < 0 else text
