@@ -9,10 +9,15 @@ import polars as pl
 import pytest
 
 from imdb_pipeline.catalogue.documents import documents_of
-from imdb_pipeline.models.examples import INPUT_COLUMNS
-from imdb_pipeline.results.answers import explanation_text, prediction_text
+from imdb_pipeline.models.blend import BlendModel
+from imdb_pipeline.models.conformal import Intervals
+from imdb_pipeline.models.examples import INPUT_COLUMNS, Inputs
+from imdb_pipeline.models.mean import MeanModel
+from imdb_pipeline.results.answers import Served, explain_movie, predict_new
 from imdb_pipeline.results.counterfactuals import counterfactuals
 from imdb_pipeline.results.explain import explain, field_contributions
+from imdb_pipeline.results.new_movie import new_movie
+from imdb_pipeline.results.plain_text import explanation_text, prediction_text
 
 CREDIT = pl.Struct({"nconst": pl.String, "category": pl.String, "name": pl.String})
 SCHEMA = dict.fromkeys(INPUT_COLUMNS, pl.String) | {
@@ -158,6 +163,72 @@ def test_the_trees_contributions_are_summed_by_field():
     }
     with pytest.raises(ValueError, match="2 contributions of 2 features"):
         field_contributions(np.zeros(2), ["title", "genres"])
+
+
+class Sum:
+    """A predictor that adds up, as trees do: the title's worth, then the cast's."""
+
+    def __init__(self):
+        self.settings: dict = {"method": "a sum"}
+        self.curve: list[dict] = []
+
+    fields = ("title", "actors")
+
+    def contributions(self, inputs: Inputs) -> np.ndarray:
+        assert inputs.documents is not None
+        titles = [0.5 * ('"title": ""' not in text) for text in inputs.documents]
+        cast = [0.25 * len(json.loads(text)["actors"]) for text in inputs.documents]
+        return np.stack([titles, cast, np.full(len(inputs), 6.0)], axis=1)
+
+    def predict(self, inputs: Inputs) -> np.ndarray:
+        np.testing.assert_array_equal(inputs.embeddings, encode(inputs.documents))
+        return self.contributions(inputs).sum(axis=1)
+
+    def save(self, folder) -> None: ...
+
+
+def encode(documents) -> np.ndarray:
+    """Changed documents have changed vectors."""
+    return np.array([[len(text), sum(text.encode())] for text in documents], dtype=np.float32)
+
+
+INTERVALS = Intervals(None, None, {"quantile": 1.5})
+
+
+def test_the_model_that_serves_explains_a_movie_with_its_interval_and_its_trees():
+    answer = explain_movie(movie(), Served("sum", Sum(), INTERVALS, encode), learned=False)
+    json.dumps(answer, allow_nan=False)
+    assert (answer["prediction"], answer["low"], answer["high"]) == (7.0, 5.5, 8.5)
+    assert answer["contributions"] == {
+        "model": "sum",
+        "base": 6.0,
+        "fields": [{"field": "title", "effect": 0.5}, {"field": "actors", "effect": 0.5}],
+        "prediction": 7.0,
+    }
+    assert [row["field"] for row in answer["fields"]][:2] == ["title", "actors"]
+    assert "learnt from this movie" not in explanation_text(answer)
+    assert "learnt from this movie" in explanation_text(
+        explain_movie(movie(), Served("sum", Sum(), INTERVALS, encode), learned=True)
+    )
+
+
+def test_of_a_blend_the_trees_among_its_members_are_explained():
+    members = {"mean": MeanModel(np.array([6.0]), {}, []), "sum": Sum()}
+    blend = BlendModel(members, {"weights": {"mean": 0.5, "sum": 0.5}, "offset": 6.0}, [])
+    answer = explain_movie(movie(), Served("blend", blend, INTERVALS, encode), learned=False)
+    assert answer["prediction"] == 6.5
+    assert (answer["contributions"]["model"], answer["contributions"]["prediction"]) == ("sum", 7.0)
+    only = BlendModel({"mean": members["mean"]}, {"weights": {"mean": 1.0}, "offset": 6.0}, [])
+    assert "contributions" not in explain_movie(movie(), Served("blend", only, INTERVALS, encode), learned=False)
+
+
+def test_a_movie_from_a_file_is_predicted_with_what_is_not_known_of_it():
+    new = new_movie({"title": "New", "actors": ["Ada", "Bo"]}, CATALOGUE.with_columns(genres=None), source="file")
+    answer = predict_new(new, Served("sum", Sum(), INTERVALS, encode))
+    json.dumps(answer, allow_nan=False)
+    assert (answer["prediction"], answer["low"], answer["high"], answer["basis"]) == (7.0, 5.5, 8.5, "future")
+    assert [each["person"] for each in answer["unknown"]] == ["Ada", "Bo"]
+    assert "not in the catalogue: Bo (actors)" in prediction_text(answer)
 
 
 def test_an_explanation_reads_well_and_obeys_nothing_on_a_terminal():

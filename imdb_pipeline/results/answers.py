@@ -1,93 +1,125 @@
-"""Answers as plain text for a terminal: a prediction, an explanation. What a terminal would obey is made visible."""
+"""``predict`` and ``explain`` with the model that serves: rows of numbers and names, to be shown or sent as JSON."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from imdb_pipeline.results.explain import explain, field_contributions
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Sequence
 
-_SHOWN_FIELDS = {"actors": "the cast", "is_adult": "being an adult title"}
+    import numpy as np
+    import polars as pl
 
+    from imdb_pipeline.models.conformal import Intervals
+    from imdb_pipeline.models.examples import Inputs
+    from imdb_pipeline.models.fitting import Model
+    from imdb_pipeline.results.new_movie import NewMovie
 
-def visible(text: str) -> str:
-    """Return a text with U+FFFD in place of each sign that is not printable, as control characters are."""
-    return "".join(sign if sign.isprintable() else "\ufffd" for sign in text)
-
-
-def titled(movie: Mapping[str, Any]) -> str:
-    """Return title and year of a movie."""
-    return f"{visible(movie['title']) or 'no title'} ({movie['release_year'] or 'no year'})"
-
-
-def prediction_text(answer: Mapping[str, Any]) -> str:
-    """Return the answer of ``predict``: title, release_year, prediction, low, high, and what it has of ``basis``,
-    ``average_rating``, ``num_votes``, and the notes of ``new_movie``."""
-    lines = [titled(answer), f"predicted {answer['prediction']:.1f}, 90 % interval {_interval(answer)}"]
-    basis = {
-        "out_of_fold": "by models fitted without this movie",
-        "held_out": "by a model that this movie was held out from",
-        "future": "by a model that never saw this movie's rating",
-    }.get(answer.get("basis", ""))
-    if basis:
-        lines.append(basis)
-    if answer.get("average_rating") is not None:
-        lines.append(f"rated {answer['average_rating']:.1f} in {answer['num_votes']:,} votes")
-    return "\n".join([*lines, *_note_lines(answer)])
+LEARNED = (
+    "The model learnt from this movie's own rating, so this prediction is nearer to it than those of movies that are "
+    "new to it; the predictions table holds one by a model that did not see it."
+)
 
 
-def explanation_text(answer: Mapping[str, Any]) -> str:
-    """Return the answer of ``explain``; it may have ``low``, ``high`` and ``contributions``, with ``model``, too."""
-    interval = f", 90 % interval {_interval(answer)}" if "low" in answer else ""
-    lines = [titled(answer), f"predicted {answer['prediction']:.2f}{interval}"]
-    trees = answer.get("contributions")
-    if trees:
-        name = f" of {visible(trees['model'])}" if "model" in trees else ""
-        lines += ["", f"What the trees{name} add to their mean prediction, {trees['base']:.2f}; the sum is exact"]
-        lines += [_line(row["effect"], _field(row["field"])) for row in trees["fields"]]
-    if answer["fields"]:
-        lines += ["", "What each field adds: the prediction less that without it"]
-        lines += [_line(row["effect"], _field(row["field"])) for row in answer["fields"]]
-    if answer["people"]:
-        lines += ["", "What each person adds"]
-        lines += [_line(row["effect"], f"{_person(row)}, {row['field']}") for row in answer["people"]]
-    if answer["other_directors"]:
-        lines += ["", "What another director would add"]
-        lines += [
-            _line(row["effect"], f"{_person(row)}: predicted {row['prediction']:.2f}")
-            for row in answer["other_directors"]
-        ]
-    return "\n".join([*lines, *_note_lines(answer), "", answer["says"]])
+@dataclass(frozen=True, eq=False)
+class Served:
+    """What answers.
+
+    Attributes
+    ----------
+    name
+        Of the champion.
+    model
+        The champion, fitted on all rated movies.
+    intervals
+        Of its predictions.
+    encode
+        The home's encoder: n documents to unit vectors, float32, shape (n, dimension).
+    """
+
+    name: str
+    model: Model
+    intervals: Intervals
+    encode: Callable[[Sequence[str]], np.ndarray]
+
+    def inputs(self, movies: pl.DataFrame, documents: pl.Series) -> Inputs:
+        """Return movies (``INPUT_COLUMNS``) with their documents as the model reads them."""
+        from imdb_pipeline.models.examples import Inputs
+
+        return Inputs(movies, self.encode(documents.to_list()), documents)
 
 
-def _interval(answer: Mapping[str, Any]) -> str:
-    return f"{answer['low']:.1f} to {answer['high']:.1f}"
+def predict_new(new: NewMovie, served: Served) -> dict[str, Any]:
+    """Return the predicted rating of a movie from a file.
+
+    Returns
+    -------
+    dict
+        JSON values: title, release_year, model, prediction, low, high, basis (``future``), and ``NewMovie.notes``.
+    """
+    import numpy as np
+    import polars as pl
+
+    prediction = np.asarray(served.model.predict(served.inputs(new.movie, pl.Series([new.document]))))
+    low, high = served.intervals.bounds(new.movie, prediction)
+    row = new.movie.row(0, named=True)
+    return {
+        **{name: row[name] for name in ("title", "release_year")},
+        "model": served.name,
+        "prediction": float(prediction[0]),
+        "low": float(low[0]),
+        "high": float(high[0]),
+        "basis": "future",
+        **new.notes,
+    }
 
 
-def _line(effect: float, what: str) -> str:
-    return f"  {effect:+.2f}  {what}".replace("-", "−", 1) if effect < 0 else f"  {effect:+.2f}  {what}"
+def explain_movie(
+    movie: pl.DataFrame,
+    served: Served,
+    *,
+    learned: bool,
+    catalogue: pl.DataFrame | None = None,
+    directors: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return what each field and each person adds to the predicted rating of a movie.
 
+    Parameters
+    ----------
+    movie
+        One row with the columns ``INPUT_COLUMNS``.
+    learned
+        Whether the model was fitted on the movie's own rating: then the answer says so.
+    catalogue, directors
+        As ``explain`` takes them.
 
-def _field(name: str) -> str:
-    return visible(_SHOWN_FIELDS.get(name, name.replace("_", " ")))
+    Returns
+    -------
+    dict
+        What ``explain`` returns, with model, low, high, learned, and ``contributions`` where the model is made of trees
+        or has such a member: what ``field_contributions`` returns, with ``model``, whose trees they are.
+    """
+    import numpy as np
 
+    inputs: list[Inputs] = []
 
-def _person(row: Mapping[str, Any]) -> str:
-    return visible(row["name"] or row["nconst"] or "somebody")
+    def predict(movies: pl.DataFrame, documents: pl.Series) -> np.ndarray:
+        inputs.append(served.inputs(movies, documents))
+        return served.model.predict(inputs[0])
 
-
-def _note_lines(answer: Mapping[str, Any]) -> list[str]:
-    """Return a line for each person, genre or field that a reader has to know of."""
-    lines = []
-    for each in answer.get("ambiguous", []):
-        lines.append(
-            f"{each['people_of_that_name']} people are called {visible(each['name'])}: {each['nconst']} is meant, with "
-            f"{each['credits']:,} such credits; give an id to mean another"
-        )
-    for each in answer.get("unknown", []):
-        lines.append(f"not in the catalogue: {visible(each['person'])} ({each['field']})")
-    if answer.get("unknown_genres"):
-        lines.append(f"no genre of the catalogue: {visible(', '.join(answer['unknown_genres']))}")
-    if answer.get("missing"):
-        lines.append(f"not given: {', '.join(answer['missing'])}")
-    return ["", *lines] if lines else []
+    answer = explain(movie, predict, catalogue=catalogue, directors=directors)
+    low, high = served.intervals.bounds(movie, np.array([answer["prediction"]]))
+    answer |= {"model": served.name, "low": float(low[0]), "high": float(high[0]), "learned": learned}
+    if learned:
+        answer["says"] = f"{LEARNED} {answer['says']}"
+    members = {served.name: served.model, **getattr(served.model, "members", {})}
+    for name, member in members.items():
+        if hasattr(member, "contributions"):
+            own: Any = member
+            contributions = own.contributions(inputs[0].take(np.array([0])))[0]
+            answer["contributions"] = {"model": name, **field_contributions(contributions, own.fields)}
+            break
+    return answer

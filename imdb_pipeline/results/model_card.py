@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from imdb_pipeline.results.answers import visible
+from imdb_pipeline.results.plain_text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
