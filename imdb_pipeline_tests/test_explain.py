@@ -243,6 +243,7 @@ def test_an_explanation_reads_well_and_obeys_nothing_on_a_terminal():
     assert "90 % interval 4.5 to 8.2" in text
     assert "  −0.25  genres" in text
     assert "  +0.50  the cast" in text
+    assert "   0.00  release year" in text
     assert "  +0.12  nm4, principals" in text
     assert "2 people are called Di: nm0000008 is meant" in text
     assert "not in the catalogue: \ufffd[2JBad" in text

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_SHOWN_FIELDS = {"actors": "the cast", "is_adult": "being an adult title"}
+_SHOWN_FIELDS = {"actors": "the cast", "credits": "all its people together", "is_adult": "being an adult title"}
 
 
 def visible(text: str) -> str:
@@ -65,7 +65,8 @@ def _interval(answer: Mapping[str, Any]) -> str:
 
 
 def _line(effect: float, what: str) -> str:
-    return f"  {effect:+.2f}  {what}".replace("-", "−", 1) if effect < 0 else f"  {effect:+.2f}  {what}"
+    sign = "" if round(effect, 2) == 0 else "+" if effect > 0 else "−"
+    return f"  {sign + format(abs(effect), '.2f'):>5}  {what}"
 
 
 def _field(name: str) -> str:
