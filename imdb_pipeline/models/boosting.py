@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FEATURES_FILE = "features.json"
 THREADS = 4
+SINGLE_THREAD_ROWS = 5_000
 LEAVES = (8, 15, 31)
 SEEDS = 5
 STEP = 25
@@ -82,7 +83,7 @@ class BoostingModel:
         total = np.zeros((len(matrix), matrix.shape[1] + 1))
         if len(matrix):
             for trees in self.trees:
-                total += np.asarray(trees.predict(matrix, pred_contrib=True, num_threads=THREADS))
+                total += np.asarray(trees.predict(matrix, pred_contrib=True, num_threads=_threads(len(matrix))))
         return total / len(self.trees)
 
     def save(self, folder: Path) -> None:
@@ -142,7 +143,7 @@ def fit(
     judged = _matrix(features, people, validation.inputs.movies, extra)
     curve, best = [], None
     for leaf_count in leaves:
-        parameters = _parameters(leaf_count, learning_rate, seed)
+        parameters = _parameters(leaf_count, learning_rate, seed, len(rows.ratings))
         error, count = _grow_until_best(rows, parameters, judged, validation.ratings, max_trees, patience)
         curve.append({"leaves": leaf_count, "seeds": 1, "trees": count, "validation_mse": error})
         if best is None or error < best[0]:
@@ -151,7 +152,7 @@ def fit(
     _, leaf_count, count = best
     # The mean of several models overfits later than each of them.
     longest = max(STEP, min(max_trees, int(1.5 * count)) // STEP * STEP)
-    parameters = _parameters(leaf_count, learning_rate, seed)
+    parameters = _parameters(leaf_count, learning_rate, seed, len(rows.ratings))
     grown = _grow(rows, parameters, longest, seeds)
     error, count = np.inf, 0
     for trees in range(STEP, longest + 1, STEP):
@@ -171,7 +172,7 @@ def refit(model: BoostingModel, rated: Examples, *, seed: int, device: str) -> B
     """Fit anew on ``rated``, as many trees with as many leaves as ``model`` has."""
     settings = model.settings
     features, people, rows = _learn(rated, model.extra)
-    parameters = _parameters(settings["leaves"], settings["parameters"]["learning_rate"], seed)
+    parameters = _parameters(settings["leaves"], settings["parameters"]["learning_rate"], seed, len(rows.ratings))
     grown = _grow(rows, parameters, settings["trees"], settings["seeds"])
     trees = tuple(_cut(each, settings["trees"]) for each in grown)
     settings = _settings(parameters, settings["seeds"], settings["trees"], features, people)
@@ -225,7 +226,7 @@ def _matrix(features: Features, people: People, movies: pl.DataFrame, extra: pl.
     return np.concatenate(parts, axis=1)
 
 
-def _parameters(leaves: int, learning_rate: float, seed: int) -> dict[str, Any]:
+def _parameters(leaves: int, learning_rate: float, seed: int, rows: int) -> dict[str, Any]:
     return {
         "objective": "regression",
         "metric": "None",
@@ -240,7 +241,7 @@ def _parameters(leaves: int, learning_rate: float, seed: int) -> dict[str, Any]:
         "seed": seed,
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": THREADS,
+        "num_threads": _threads(rows),
         "verbosity": -1,
     }
 
@@ -304,12 +305,19 @@ def _cut(trees: lightgbm.Booster, count: int) -> lightgbm.Booster:
 def _mean_prediction(
     models: tuple[lightgbm.Booster, ...] | list[lightgbm.Booster], matrix: np.ndarray, trees: int | None = None
 ) -> np.ndarray:
-    """Predict with a fixed number of threads, the mean of all models: float64, shape (n,)."""
+    """Return the mean of what the models say, of their first ``trees`` or all: float64, shape (n,)."""
     import numpy as np
 
-    if not len(matrix):
-        return np.zeros(0)
-    return np.mean([model.predict(matrix, num_iteration=trees, num_threads=THREADS) for model in models], axis=0)
+    total = np.zeros(len(matrix))
+    if len(matrix):
+        for model in models:
+            total += np.asarray(model.predict(matrix, num_iteration=trees, num_threads=_threads(len(matrix))))
+    return total / len(models)
+
+
+def _threads(rows: int) -> int:
+    """Return a number of threads that depends on nothing but the data; few rows are not worth the waiting."""
+    return 1 if rows < SINGLE_THREAD_ROWS else THREADS
 
 
 def _trees_file(folder: Path, number: int) -> Path:
