@@ -13,7 +13,13 @@ from imdb_pipeline.models import knn, linear, mean, ridge, svr
 from imdb_pipeline.models.examples import INPUT_COLUMNS, Examples, Inputs, join_examples
 
 CREDITS = pl.List(pl.Struct({"nconst": pl.String, "category": pl.String, "name": pl.String}))
-QUICK = {mean: {}, linear: {}, ridge: {}, knn: {}, svr: {"gammas": (1.0, 2.0), "cs": (2.0,), "epsilons": (0.3,)}}
+QUICK = {
+    mean: {},
+    linear: {},
+    ridge: {},
+    knn: {},
+    svr: {"gammas": replace(svr.GAMMAS, start=(1.0, 2.0)), "cs": replace(svr.CS, start=(2.0,))},
+}
 MODULES = list(QUICK)
 
 
@@ -108,7 +114,7 @@ def test_every_chosen_setting_was_compared_with_both_its_neighbours_or_lies_on_a
 
 def test_nystroems_gamma_and_penalty_are_searched_beyond_their_first_values(parts):
     train, validation, _ = parts
-    model = fit(svr, train, validation, gammas=(16.0, 32.0), exact_rows=100, components=64)
+    model = fit(svr, train, validation, gammas=replace(svr.GAMMAS, start=(16.0, 32.0)), exact_rows=100, components=64)
     gammas = sorted({row["gamma"] for row in model.curve})
     assert gammas[0] < 16
     assert gammas[0] < model.settings["gamma"] < gammas[-1]

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.errors import PipelineError
+from imdb_pipeline.models.credits import FIELDS, ROLE_OF
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +36,17 @@ STRUCTURE = (
     "original_title_characters",
     "original_title_non_ascii",
 )
+
+STRUCTURE_FIELDS = {
+    "release_year": "release_year",
+    "runtime_minutes": "runtime_minutes",
+    "is_adult": "is_adult",
+    "is_tv_movie": "title_type",
+    "genre_count": "genres",
+    "credit_count": "credits",
+    "person_count": "credits",
+}
+"""The document's field that a column of ``STRUCTURE`` comes from; the rest comes from the title."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +90,16 @@ class Features:
             *(f"genre_{genre}" for genre in self.genres),
             *(f"credits_{category}" for category in self.categories),
             *(f"word_{word}" for word in self.words),
+        ]
+
+    @property
+    def fields(self) -> list[str]:
+        """The document's field that each column comes from; ``title_type`` and ``credits`` (all people) besides."""
+        return [
+            *(STRUCTURE_FIELDS.get(name, "title") for name in STRUCTURE),
+            *("genres" for _ in self.genres),
+            *(FIELDS[ROLE_OF.get(category, "crew")] for category in self.categories),
+            *("title" for _ in self.words),
         ]
 
     def matrix(self, movies: pl.DataFrame) -> np.ndarray:

@@ -17,11 +17,9 @@ if TYPE_CHECKING:
 
     from imdb_pipeline.models.examples import Examples, Inputs
 
-NEIGHBOURS = (4, 8, 16, 32, 64, 128)
-MOST_NEIGHBOURS = 512
-SHARPNESSES = (0.0, 10.0, 20.0, 40.0)
-SHARPEST = 640.0
-"""The values that are tried first, and how far beyond they go; the study's neighbours were 2 to 19."""
+NEIGHBOURS = Axis((4, 8, 16, 32, 64, 128), 2, 1, 512)
+SHARPNESSES = Axis((0.0, 10.0, 20.0, 40.0), 2, 1, 640)
+"""How many are averaged, and how sharply the nearest stand out; the study's were 2 to 19, all alike."""
 
 CELLS_AT_ONCE = 2**26
 """Cosines held at a time: 256 MB in float32."""
@@ -67,8 +65,8 @@ def fit(
     *,
     seed: int,
     device: str,
-    neighbours: tuple[int, ...] = NEIGHBOURS,
-    sharpnesses: tuple[float, ...] = SHARPNESSES,
+    neighbours: Axis = NEIGHBOURS,
+    sharpnesses: Axis = SHARPNESSES,
 ) -> KnnModel:
     """Keep the training movies and choose the number of neighbours and their weighting on validation.
 
@@ -78,7 +76,9 @@ def fit(
 
     vectors = train.inputs.embeddings.astype(np.float16)
     ratings = train.ratings.astype(np.float32)
-    most = min(MOST_NEIGHBOURS, len(train))
+    usable = tuple(count for count in neighbours.start if count <= len(train)) or (len(train),)
+    neighbours = replace(neighbours, start=usable, highest=min(neighbours.highest, len(train)))
+    most = int(neighbours.limits[-1])
     cosines, nearest = _nearest(validation.inputs.embeddings, vectors, most, device)
     near_ratings = ratings[nearest]
 
@@ -86,9 +86,7 @@ def fit(
         averages = (_average(cosines, near_ratings, int(point["neighbours"]), point["sharpness"]) for point in points)
         return [mean_squared_error(average, validation.ratings) for average in averages]
 
-    usable = tuple(count for count in neighbours if count <= most) or (most,)
-    axes = {"neighbours": Axis(usable, 2, 1, most), "sharpness": Axis(sharpnesses, 2, 1, SHARPEST)}
-    found = search(axes, errors_of)
+    found = search({"neighbours": neighbours, "sharpness": sharpnesses}, errors_of)
     curve = [row | {"neighbours": int(row["neighbours"])} for row in found.tried]
     best = found.best
     # Nothing lies beyond 0, where all weigh alike.
@@ -97,8 +95,7 @@ def fit(
         "method": "exact k-nearest neighbours by cosine",
         "neighbours": int(best["neighbours"]),
         "sharpness": best["sharpness"],
-        "most_neighbours": most,
-        "sharpest": SHARPEST,
+        "limits": {"neighbours": neighbours.limits, "sharpness": sharpnesses.limits},
         "on_edge": on_edge,
         "chosen_on": "validation",
     }

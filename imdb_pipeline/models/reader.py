@@ -175,8 +175,16 @@ def documents_of(inputs: Inputs) -> list[str]:
     return inputs.documents.to_list()
 
 
-def build_network(config: dict[str, Any] | PretrainedConfig, encoder: Any = None) -> torch.nn.ModuleDict:
-    """Build ``encoder`` and ``head``: of the configuration with random weights, or around an encoder that is there."""
+def build_network(
+    config: dict[str, Any] | PretrainedConfig, encoder: Any = None, *, dropout: float = 0.0
+) -> torch.nn.ModuleDict:
+    """Build ``encoder`` and ``head``: of the configuration with random weights, or around an encoder that is there.
+
+    Parameters
+    ----------
+    dropout
+        Of the head; the encoder's own stands in its configuration.
+    """
     import torch
     from torch import nn
     from transformers import AutoConfig, AutoModel
@@ -189,7 +197,7 @@ def build_network(config: dict[str, Any] | PretrainedConfig, encoder: Any = None
     answer = nn.Linear(width, 1)
     nn.init.zeros_(answer.weight)
     nn.init.zeros_(answer.bias)
-    head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width), answer)
+    head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width), nn.Dropout(dropout), answer)
     return nn.ModuleDict({"encoder": encoder, "head": head})
 
 

@@ -12,14 +12,11 @@ from imdb_pipeline.models.search import Axis, search
 if TYPE_CHECKING:
     from imdb_pipeline.models.examples import Examples
 
-ALPHAS = (0.1, 0.3, 1.0, 3.0, 10.0)
-"""Penalties that are tried first; the study's lay between .5 and 2."""
-LIMITS = (1e-6, 1e6)
+ALPHAS = Axis((0.1, 0.3, 1.0, 3.0, 10.0), 3.0, 1e-6, 1e6)
+"""The penalties; the study's lay between .5 and 2."""
 
 
-def fit(
-    train: Examples, validation: Examples, *, seed: int, device: str, alphas: tuple[float, ...] = ALPHAS
-) -> LinearModel:
+def fit(train: Examples, validation: Examples, *, seed: int, device: str, alphas: Axis = ALPHAS) -> LinearModel:
     """Fit least squares with a penalty ``alpha`` on the squared weights, chosen on validation, in float64 on the CPU.
 
     ``seed`` and ``device`` make no difference.
@@ -33,11 +30,11 @@ def fit(
             for weights, intercept in lines
         ]
 
-    found = search({"alpha": Axis(alphas, 3.0, *LIMITS)}, errors_of)
+    found = search({"alpha": alphas}, errors_of)
     settings = {
         "method": "ridge regression",
         "alpha": found.best["alpha"],
-        "alpha_limits": list(LIMITS),
+        "limits": {"alpha": alphas.limits},
         "on_edge": found.on_edge,
         "chosen_on": "validation",
     }

@@ -29,6 +29,17 @@ class Axis:
     lowest: float
     highest: float
 
+    @classmethod
+    def fixed(cls, *values: float) -> Axis:
+        """Return an axis that holds these values and no others."""
+        return cls(values, 2.0, values[0], values[-1])
+
+    @property
+    def limits(self) -> list[float]:
+        """The lowest and the highest value that may be tried."""
+        values = self.values()
+        return [values[0], values[-1]]
+
     def values(self) -> list[float]:
         """Return all values that may be tried, rising."""
         below, above = [self.start[0]], [self.start[-1]]
@@ -92,5 +103,7 @@ def search(axes: dict[str, Axis], errors_of: Callable[[list[dict[str, float]]], 
         {name: values[axis][place[axis]] for axis, name in enumerate(names)} | {"validation_mse": error}
         for place, error in errors.items()
     ]
-    on_edge = [name for axis, name in enumerate(names) if best[axis] in (0, len(values[axis]) - 1)]
+    on_edge = [
+        name for axis, name in enumerate(names) if len(values[axis]) > 1 and best[axis] in (0, len(values[axis]) - 1)
+    ]
     return Search(tried[list(errors).index(best)], tried, on_edge)

@@ -30,16 +30,12 @@ EXACT_ROWS = 10_000
 takes 0.8 GB here."""
 
 COMPONENTS = 2_000
-GAMMAS = (1.0, 2.0, 4.0)
-CS = (0.6, 1.2)
-EPSILONS = (0.4, 0.8)
-"""The values that are tried first; the study's C and epsilon were .8 to 1.2, its best at the grid's edge."""
+GAMMAS = Axis((1.0, 2.0, 4.0), 2.0, 1 / 16, 64.0)
+CS = Axis((0.6, 1.2), 2.0, 0.01, 40.0)
+EPSILONS = Axis((0.4, 0.8), 1.5, 0.05, 2.0)
+"""What is tried; the study's C and epsilon were .8 to 1.2, its best at the grid's edge."""
 
-GAMMA_LIMITS = (1 / 16, 64.0)
-C_LIMITS = (0.01, 40.0)
-EPSILON_LIMITS = (0.05, 2.0)
-ALPHAS = (0.3, 1.0, 3.0)
-ALPHA_LIMITS = (1e-4, 1e4)
+ALPHAS = Axis((0.3, 1.0, 3.0), 3.0, 1e-4, 1e4)
 BLOCK_ROWS = 8_192
 
 logger = logging.getLogger(__name__)
@@ -94,9 +90,9 @@ def fit(
     *,
     seed: int,
     device: str,
-    gammas: tuple[float, ...] = GAMMAS,
-    cs: tuple[float, ...] = CS,
-    epsilons: tuple[float, ...] = EPSILONS,
+    gammas: Axis = GAMMAS,
+    cs: Axis = CS,
+    epsilons: Axis = EPSILONS,
     exact_rows: int = EXACT_ROWS,
     components: int = COMPONENTS,
 ) -> SvrModel:
@@ -105,14 +101,13 @@ def fit(
     The target is the rating itself, so C and epsilon are in rating points, as in the study. Above ``exact_rows``, where
     scikit-learn does the fitting, the kernel is approximated by ``components`` landmarks (Williams and Seeger 2001,
     Using the Nystroem Method to Speed Up Kernel Machines) and the loss is squared, with a penalty. cuML searches on
-    ``exact_rows`` movies and fits all exactly. From ``gammas``, ``cs`` and ``epsilons`` the search goes on to where the
-    best lies inside, or to the limits above, which ``settings["on_edge"]`` then says.
+    ``exact_rows`` movies and fits all exactly. The search goes on to where the best lies inside what was tried, or to
+    the limits above, which ``settings["on_edge"]`` then says.
     """
     library = library_for(device)
-    gamma_axis = Axis(gammas, 2.0, *GAMMA_LIMITS)
     if library == "scikit-learn" and len(train) > exact_rows:
-        return _choose_nystroem(train, validation, gamma_axis, components, seed, device)
-    return _choose_exact(train, validation, library, gamma_axis, cs, epsilons, exact_rows, seed, device)
+        return _choose_nystroem(train, validation, gammas, components, seed, device)
+    return _choose_exact(train, validation, library, gammas, cs, epsilons, exact_rows, seed, device)
 
 
 def refit(model: SvrModel, rated: Examples, *, seed: int, device: str) -> SvrModel:
@@ -122,16 +117,16 @@ def refit(model: SvrModel, rated: Examples, *, seed: int, device: str) -> SvrMod
         landmarks = _landmarks(rated, settings["components"], seed)
         coefficients, intercept = _nystroem(rated, landmarks, settings["gamma"], device)(settings["alpha"])
         return SvrModel(landmarks, coefficients, intercept, settings, model.curve, device)
-    return _fit_exact(rated, settings, model.curve, device)
+    return fit_exact(rated, settings, model.curve, device)
 
 
 def _choose_exact(
     train: Examples,
     validation: Examples,
     library: str,
-    gamma_axis: Axis,
-    cs: tuple[float, ...],
-    epsilons: tuple[float, ...],
+    gammas: Axis,
+    cs: Axis,
+    epsilons: Axis,
     exact_rows: int,
     seed: int,
     device: str,
@@ -162,22 +157,22 @@ def _choose_exact(
             logger.info("svr: %d of the next %d settings tried on %d movies", len(errors), len(points), len(rows))
         return errors
 
-    axes = {"gamma": gamma_axis, "C": Axis(cs, 2.0, *C_LIMITS), "epsilon": Axis(epsilons, 1.5, *EPSILON_LIMITS)}
+    axes = {"gamma": gammas, "C": cs, "epsilon": epsilons}
     found = search(axes, errors_of)
     settings = {
         "method": "exact RBF SVR",
         "library": library,
         **{name: found.best[name] for name in axes},
-        "limits": {"gamma": list(GAMMA_LIMITS), "C": list(C_LIMITS), "epsilon": list(EPSILON_LIMITS)},
+        "limits": {name: axis.limits for name, axis in axes.items()},
         "on_edge": found.on_edge,
         "search_rows": len(rows),
         "chosen_on": "validation",
     }
-    return _fit_exact(train, settings, found.tried, device)
+    return fit_exact(train, settings, found.tried, device)
 
 
-def _fit_exact(examples: Examples, settings: dict[str, Any], curve: list[dict[str, Any]], device: str) -> SvrModel:
-    """Fit all of ``examples`` with the settings that were chosen."""
+def fit_exact(examples: Examples, settings: dict[str, Any], curve: list[dict[str, Any]], device: str) -> SvrModel:
+    """Fit all of ``examples`` exactly with ``gamma``, ``C`` and ``epsilon`` of the settings."""
     library = library_for(device)
     logger.info("svr: fitting %d movies exactly with %s", len(examples), library)
     regressor = support_vector_regressor(
@@ -190,7 +185,7 @@ def _fit_exact(examples: Examples, settings: dict[str, Any], curve: list[dict[st
 
 
 def _choose_nystroem(
-    train: Examples, validation: Examples, gamma_axis: Axis, components: int, seed: int, device: str
+    train: Examples, validation: Examples, gammas: Axis, components: int, seed: int, device: str
 ) -> SvrModel:
     """Choose gamma, and for each the penalty, on validation, with the same landmarks."""
     landmarks = _landmarks(train, components, seed)
@@ -211,7 +206,7 @@ def _choose_nystroem(
                 errors.append(mean_squared_error(predictions, validation.ratings))
             return errors
 
-        found = search({"alpha": Axis(ALPHAS, 3.0, *ALPHA_LIMITS)}, errors_of)
+        found = search({"alpha": ALPHAS}, errors_of)
         curve.extend({"gamma": gamma, **row} for row in found.tried)
         error = found.best["validation_mse"]
         if not kept or error < kept[0][0]:
@@ -219,7 +214,7 @@ def _choose_nystroem(
         logger.info("svr: gamma %g tried, the best %.4f on validation", gamma, kept[0][0])
         return error
 
-    found = search({"gamma": gamma_axis}, lambda gammas: [penalties(row["gamma"]) for row in gammas])
+    found = search({"gamma": gammas}, lambda some: [penalties(row["gamma"]) for row in some])
     _, coefficients, intercept, alpha_on_edge = kept[0]
     best = min(curve, key=lambda row: row["validation_mse"])
     settings = {
@@ -228,7 +223,7 @@ def _choose_nystroem(
         "components": len(landmarks),
         "gamma": best["gamma"],
         "alpha": best["alpha"],
-        "limits": {"gamma": list(GAMMA_LIMITS), "alpha": list(ALPHA_LIMITS)},
+        "limits": {"gamma": gammas.limits, "alpha": ALPHAS.limits},
         "on_edge": found.on_edge + alpha_on_edge,
         "chosen_on": "validation",
     }

@@ -106,7 +106,7 @@ def train(
     logged = started
     while epoch < epochs and not (epoch and stops(epoch, trained.best_epoch)):
         epoch += 1
-        torch.manual_seed((seed << 20) + epoch)
+        torch.manual_seed(seed + 1_000_003 * epoch)
         network.train()
         row: dict[str, Any] = {"epoch": epoch, "train_mse": run_epoch(epoch)}
         network.eval()

@@ -46,10 +46,12 @@ class Size:
     learning_rate: float
     weight_decay: float
     pooling: str
+    dropout: float
+    """Of embeddings, between the layers' products, and before the answer."""
 
 
-STUDY = Size(12, 128, 8, 768, 16, 1_024, 10, 128, 2e-4, 0.01, "mean")
-REDUCED = Size(4, 128, 4, 256, 16, 512, 10, 32, 1e-3, 0.01, "mean")
+STUDY = Size(12, 128, 8, 768, 16, 1_024, 10, 128, 2e-4, 0.01, "mean", 0.0)
+REDUCED = Size(4, 128, 4, 256, 16, 512, 10, 32, 1e-3, 0.01, "mean", 0.2)
 """For a CPU: length and epochs are cut further to what the work allows."""
 CPU_WORK = 6e12
 """Floating-point operations of a fit on a CPU: about two minutes on two cores."""
@@ -168,7 +170,7 @@ def _fit(
     recipe = Recipe(size.epochs, size.batch_documents, size.weight_decay, patience=PATIENCE, last_epoch=last_epoch)
 
     def build() -> tuple[torch.nn.ModuleDict, list[dict[str, Any]]]:
-        network = build_network(_config(size, tokenizer))
+        network = build_network(_config(size, tokenizer), dropout=size.dropout)
         return network, [{"params": list(network.parameters()), "lr": size.learning_rate}]
 
     return fit_reader(
@@ -202,4 +204,6 @@ def _config(size: Size, tokenizer: Any) -> ModernBertConfig:
         cls_token_id=start,
         eos_token_id=end,
         sep_token_id=end,
+        embedding_dropout=size.dropout,
+        mlp_dropout=size.dropout,
     )
