@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from imdb_pipeline.models.evaluate import calibration, compare, conformal_half_width, evaluate
+from imdb_pipeline.models.evaluate import calibration, compare, evaluate
 from imdb_pipeline.models.leaderboard import choose_champion, leaderboard_rows
 
 
@@ -157,30 +157,6 @@ def test_what_cannot_be_compared_is_refused(predictions, ratings):
         compare(predictions, ratings, ratings, seed=0)
     with pytest.raises(ValueError, match=r"shapes|not a number"):
         calibration(predictions, ratings, seed=0)
-
-
-@pytest.mark.parametrize(
-    ("count", "level", "rank"), [(9, 0.9, 9), (19, 0.9, 18), (99, 0.9, 90), (10, 0.5, 6), (39, 0.95, 38)]
-)
-def test_the_conformal_half_width_is_the_order_statistic_of_n_plus_one(count, level, rank):
-    residuals = np.arange(1.0, count + 1) * np.where(np.arange(count) % 2, 1, -1)
-    assert conformal_half_width(residuals, level) == rank
-
-
-def test_the_conformal_half_width_of_too_few_residuals_is_infinite():
-    assert conformal_half_width(np.ones(8), 0.9) == math.inf
-
-
-def test_conformal_intervals_cover_at_least_their_level_and_hardly_more():
-    generator = np.random.default_rng(6)
-    trials = 4000
-    covered = sum(
-        abs(residuals[-1]) <= conformal_half_width(residuals[:-1], 0.9)
-        for residuals in generator.standard_t(3, (trials, 100))
-    )
-    # The level is between .9 and .9 + 1/100; four standard deviations of a binomial on either side.
-    slack = 4 * math.sqrt(0.9 * 0.1 / trials)
-    assert 0.9 - slack <= covered / trials <= 0.91 + slack
 
 
 def result(name: str, validation_mse: float, test_mse: float, beats_mean: bool) -> dict:

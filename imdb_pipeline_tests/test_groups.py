@@ -32,7 +32,7 @@ def counts(frame: pl.DataFrame, grouping: str) -> dict[str, int]:
 
 def test_votes_fall_into_buckets_in_their_order():
     found = counts(judged(num_votes=[30, 99, 100, 999, 1_000, 9_999, 10_000, 2_000_000]), "votes")
-    assert list(found.items()) == [("30-99", 2), ("100-999", 2), ("1,000-9,999", 2), ("10,000+", 2)]
+    assert list(found.items()) == [("30-99", 2), ("100-999", 2), ("1,000-9,999", 2), ("10,000 or more", 2)]
 
 
 def test_years_are_shown_one_by_one_and_many_of_them_by_decade():

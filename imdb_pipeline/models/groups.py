@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from imdb_pipeline.models.conformal import VOTE_BUCKETS
 from imdb_pipeline.models.resampling import interval, resampled_means
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
+
+VOTE_BUCKETS = (("30-99", 99), ("100-999", 999), ("1,000-9,999", 9_999), ("10,000 or more", None))
+"""Their names and the most votes in each; movies with fewer than 30 are not judged."""
 
 MOST_YEARS = 25
 """Release years that are shown one by one; more of them are shown by decade."""
@@ -87,7 +89,7 @@ def by_group(judged: pl.DataFrame, *, seed: int) -> list[dict[str, Any]]:
 
 def _of_grouping(frame: pl.DataFrame, grouping: str, seed: int) -> list[dict[str, Any]]:
     """Return the rows of one grouping, sorted by the group's name, vote buckets by their order."""
-    order = {name: place for place, (name, _, _) in enumerate(VOTE_BUCKETS)}
+    order = {name: place for place, (name, _) in enumerate(VOTE_BUCKETS)}
     groups = {str(key[0]): group for key, group in frame.group_by(grouping)}
     return [
         {
@@ -120,7 +122,7 @@ def _votes() -> pl.Expr:
     import polars as pl
 
     bucket = pl.lit(VOTE_BUCKETS[-1][0])
-    for name, _, most in reversed(VOTE_BUCKETS[:-1]):
+    for name, most in reversed(VOTE_BUCKETS[:-1]):
         bucket = pl.when(pl.col("num_votes") <= most).then(pl.lit(name)).otherwise(bucket)
     return bucket
 
