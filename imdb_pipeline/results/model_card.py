@@ -122,7 +122,7 @@ _LIMITS = (
     "It learned from movies that reached enough votes. Of those that never do it knows nothing; they may be different.",
     "Most of what makes a rating is not in the title, the year, the genres and the names: see R² above.",
     "What it says of people is how their other movies were rated, not what they can do. Newcomers count as average.",
-    "Intervals hold for movies like those they were calibrated on. For movies of years to come the ledger tells.",
+    "Intervals hold for movies like those they were calibrated on; for later years less often: see the ledger.",
     "It explains nothing: a field or a person that moves a prediction need not be what moves a rating.",
 )
 
