@@ -88,7 +88,7 @@ class RestoreConfig(dg.Config):
     day: str = Field(description="a day with a champion, as YYYY-MM-DD; `imdb-pipeline champions` lists them")
 
 
-@dg.op(out={}, description="Publishes the champion of `day` as that of the newest day that holds one.")
+@dg.op(description="Publishes the champion of `day` as that of the newest day that holds one.")
 def restore(context: dg.OpExecutionContext, home: Home, config: RestoreConfig) -> None:
     with failures(home):
         revision = restore_champion(home.store, config.day)
