@@ -10,9 +10,10 @@ import pytest
 
 from imdb_pipeline.errors import PipelineError
 from imdb_pipeline.models import boosting
-from imdb_pipeline.models.credits import Credits, credits_of, known_people
+from imdb_pipeline.models.credits import credits_of, known_people
+from imdb_pipeline.models.encodings import Encodings
 from imdb_pipeline.models.examples import INPUT_COLUMNS, Examples, Inputs, Rated
-from imdb_pipeline.models.people import People
+from imdb_pipeline.models.incidence import Incidence
 
 CREDITS = pl.List(pl.Struct({"nconst": pl.String, "category": pl.String, "name": pl.String}))
 CATEGORIES = ("director", "writer", "producer", "actor", "actress", "composer")
@@ -70,8 +71,8 @@ def test_a_rating_changes_no_feature_of_its_own_movie_but_those_of_others(known,
     train, few = known
     ratings = train.ratings.copy()
     ratings[row] = 11 - ratings[row]
-    before = People.learn(train, few).matrix(train.movies)
-    after = People.learn(replace(train, ratings=ratings), few).matrix(train.movies)
+    before = Encodings.learn(train, few).matrix(train.movies)
+    after = Encodings.learn(replace(train, ratings=ratings), few).matrix(train.movies)
     np.testing.assert_array_equal(after[row], before[row])
     changed = np.flatnonzero((after != before).any(axis=1) & ~np.isnan(before).all(axis=1))
     assert len(changed) > 100
@@ -79,12 +80,12 @@ def test_a_rating_changes_no_feature_of_its_own_movie_but_those_of_others(known,
 
 def test_neither_does_that_of_a_movie_with_few_votes_which_feeds_the_others(known):
     train, few = known
-    people = People.learn(train, few)
-    changed = People.learn(train, replace(few, ratings=few.ratings[::-1].copy()))
+    people = Encodings.learn(train, few)
+    changed = Encodings.learn(train, replace(few, ratings=few.ratings[::-1].copy()))
     assert (people.matrix(train.movies) != changed.matrix(train.movies)).any()
     one = few.ratings.copy()
     one[7] = 11 - one[7]
-    once = People.learn(train, replace(few, ratings=one))
+    once = Encodings.learn(train, replace(few, ratings=one))
     np.testing.assert_array_equal(once.matrix(few.movies[7:8]), people.matrix(few.movies[7:8]))
 
 
@@ -92,14 +93,14 @@ def test_votes_weigh_a_rating_but_not_that_of_their_own_movie(known):
     train, few = known
     votes = train.votes.copy()
     votes[5] = 1_000_000
-    people, other = People.learn(train, few), People.learn(replace(train, votes=votes), few)
+    people, other = Encodings.learn(train, few), Encodings.learn(replace(train, votes=votes), few)
     np.testing.assert_array_equal(other.matrix(train.movies[5:6]), people.matrix(train.movies[5:6]))
     assert (other.matrix(train.movies) != people.matrix(train.movies)).any()
 
 
 def test_an_encoding_is_the_shrunken_mean_of_the_other_movies():
     good, bad = [("nm1", "director")], [("nm2", "director")]
-    people = People.learn(rated(movies(good, good, bad, bad), [8, 8, 4, 4], votes=20))
+    people = Encodings.learn(rated(movies(good, good, bad, bad), [8, 8, 4, 4], votes=20))
     new = movies(good, bad, [("nm3", "director")], [], first=50)
     # Two ratings two above the mean, each of half a weight, and two of shrinkage.
     np.testing.assert_allclose(column(people, new, "director_mean")[:3], [2 / 3, -2 / 3, 0], atol=1e-6)
@@ -108,7 +109,7 @@ def test_an_encoding_is_the_shrunken_mean_of_the_other_movies():
 
 
 def test_unknown_people_and_none_at_all_give_the_prior_and_finite_predictions(known):
-    people = People.learn(*known)
+    people = Encodings.learn(*known)
     new = movies([("nm9", "director"), ("nm8", "actor")], first=5000)
     values = people.matrix(new)[0]
     expected = {name: 0.0 for name in people.names if name.startswith(("director", "cast", "anyone"))}
@@ -119,13 +120,13 @@ def test_fifteen_people_of_one_name_stay_fifteen():
     listed = [[(f"nm{who}", "actor")] for who in range(15)]
     frame = movies(*listed)
     assert len(known_people(frame)) == 15
-    people = People.learn(rated(frame, np.linspace(2, 9, 15)))
+    people = Encodings.learn(rated(frame, np.linspace(2, 9, 15)))
     assert len(set(column(people, movies(*listed, first=100), "cast_mean").tolist())) == 15
 
 
 def test_billing_order_matters_for_the_cast():
     star, extra = ("nm1", "actress"), ("nm2", "actor")
-    people = People.learn(rated(movies([star], [star], [extra], [extra]), [9, 9, 3, 3]))
+    people = Encodings.learn(rated(movies([star], [star], [extra], [extra]), [9, 9, 3, 3]))
     new = movies([star, extra], [extra, star], first=50)
     for name in ("cast_billed", "cast_first"):
         first, second = column(people, new, name)
@@ -137,7 +138,7 @@ def test_billing_order_matters_for_the_cast():
 def test_a_person_credited_twice_in_a_role_counts_once():
     once = [("nm1", "actor"), ("nm2", "actress")]
     credits = credits_of(movies([*once, ("nm1", "actress")], once), known_people(movies(once)))
-    assert credits["cast"].people.tolist() == [0, 1, 0, 1]
+    assert credits["cast"].keys.tolist() == [0, 1, 0, 1]
     assert credits["anyone"].starts.tolist() == [0, 2, 4]
 
 
@@ -150,14 +151,14 @@ def test_collaborators_of_collaborators_tell_something():
     )
     listed += [[("nm4", "director")]] * 6 + [[("nm4", "director"), ("nm5", "writer")]]
     ratings = [9] * 6 + [6] * 2 + [3] * 6 + [6]
-    people = People.learn(rated(movies(*listed), ratings), folds=1000)
+    people = Encodings.learn(rated(movies(*listed), ratings))
     new = movies([("nm3", "director")], [("nm5", "director")], first=500)
     good, bad = column(people, new, "anyone_step_3_mean")
     assert good > 0 > bad
 
 
 def test_a_reader_of_rows_gets_each_rows_people():
-    credits = Credits(np.array([0, 2, 2, 3]), np.array([1, 0, 2], dtype=np.int32), 3)
+    credits = Incidence(np.array([0, 2, 2, 3]), np.array([1, 0, 2], dtype=np.int32), 3)
     values = np.array([5.0, 1.0, 3.0, 0.0], dtype=np.float32)
     np.testing.assert_array_equal(credits.most(values), np.array([5, np.nan, 3], dtype=np.float32))
     np.testing.assert_array_equal(credits.least(values), np.array([1, np.nan, 3], dtype=np.float32))
@@ -195,7 +196,7 @@ def test_a_saved_model_encodes_known_and_new_movies_the_same(fitted, known, tmp_
     for part in (known[0], known[1], crowd(20, 5, first=6000)):
         inputs = examples(part).inputs
         np.testing.assert_array_equal(loaded.predict(inputs), fitted.predict(inputs))
-        np.testing.assert_array_equal(loaded.people.matrix(part.movies), fitted.people.matrix(part.movies))
+        np.testing.assert_array_equal(loaded.encodings.matrix(part.movies), fitted.encodings.matrix(part.movies))
     (tmp_path / "people.parquet").write_bytes(b"PAR1")
     with pytest.raises(PipelineError, match=r"people\.parquet"):
         boosting.BoostingModel.load(tmp_path)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.errors import PipelineError
+from imdb_pipeline.models.encodings import Encodings
 from imdb_pipeline.models.features import Features
-from imdb_pipeline.models.people import People
 from imdb_pipeline.models.saved import read_json, read_settings, write_json, write_settings
 from imdb_pipeline.models.scale import mean_squared_error, on_scale
 
@@ -47,7 +47,7 @@ class BoostingModel:
 
     trees: tuple[lightgbm.Booster, ...]
     features: Features
-    people: People
+    encodings: Encodings
     settings: dict[str, Any]
     curve: list[dict[str, Any]]
     extra: pl.DataFrame | None = None
@@ -55,13 +55,13 @@ class BoostingModel:
     @property
     def names(self) -> list[str]:
         """The names of the features, in order."""
-        return _names(self.features, self.people, self.extra)
+        return _names(self.features, self.encodings, self.extra)
 
     @property
     def fields(self) -> list[str]:
         """The document's field that each feature comes from; ``credits`` for all fields with people together."""
         extra = [] if self.extra is None else self.extra.columns[1:]
-        return [*self.features.fields, *self.people.fields, *extra]
+        return [*self.features.fields, *self.encodings.fields, *extra]
 
     def predict(self, inputs: Inputs) -> np.ndarray:
         """Return a rating for each of the n movies: float64, shape (n,), from 1 to 10.
@@ -87,12 +87,12 @@ class BoostingModel:
         return total / len(self.trees)
 
     def save(self, folder: Path) -> None:
-        """Write settings, curve, features, people and LightGBM's text, a file for each seed, into ``folder``."""
+        """Write settings, curve, features, encodings and LightGBM's text, a file for each seed, into ``folder``."""
         if self.extra is not None:
             raise ValueError("a model with extra features is for an audit and is not saved")
         write_settings(folder, self.settings, self.curve)
         write_json(folder / FEATURES_FILE, self.features.to_json())
-        self.people.save(folder)
+        self.encodings.save(folder)
         for number, trees in enumerate(self.trees):
             _trees_file(folder, number).write_text(trees.model_to_string(), encoding="utf-8")
 
@@ -102,13 +102,13 @@ class BoostingModel:
         settings, curve = read_settings(folder, {"seeds": int})
         path = folder / FEATURES_FILE
         features = Features.from_json(read_json(path, dict), str(path))
-        people = People.load(folder)
-        count = len(_names(features, people, None))
+        encodings = Encodings.load(folder)
+        count = len(_names(features, encodings, None))
         trees = tuple(_read_trees(_trees_file(folder, number), count) for number in range(settings["seeds"]))
-        return cls(trees, features, people, settings, curve)
+        return cls(trees, features, encodings, settings, curve)
 
     def _matrix(self, inputs: Inputs) -> np.ndarray:
-        return _matrix(self.features, self.people, inputs.movies, self.extra)
+        return _matrix(self.features, self.encodings, inputs.movies, self.extra)
 
 
 def fit(
@@ -131,7 +131,7 @@ def fit(
     Parameters
     ----------
     train
-        Its ``few_votes`` feed the encodings of people, and are learnt from with a low weight.
+        Its ``few_votes`` feed the encodings, and are learnt from with a low weight.
     seeds
         How many models with different random numbers are averaged. The number of trees is the best of their mean.
     extra
@@ -139,8 +139,8 @@ def fit(
     """
     import numpy as np
 
-    features, people, rows = _learn(train, extra)
-    judged = _matrix(features, people, validation.inputs.movies, extra)
+    features, encodings, rows = _learn(train, extra)
+    judged = _matrix(features, encodings, validation.inputs.movies, extra)
     curve, best = [], None
     for leaf_count in leaves:
         parameters = _parameters(leaf_count, learning_rate, seed, len(rows.ratings))
@@ -160,23 +160,23 @@ def fit(
         curve.append({"leaves": leaf_count, "seeds": seeds, "trees": trees, "validation_mse": mse})
         if mse < error:
             error, count = mse, trees
-    settings = _settings(parameters, seeds, count, features, people) | {
+    settings = _settings(parameters, seeds, count, features, encodings) | {
         "leaves_tried": list(leaves),
         "patience": patience,
         "chosen_on": "validation",
     }
-    return BoostingModel(tuple(_cut(trees, count) for trees in grown), features, people, settings, curve, extra)
+    return BoostingModel(tuple(_cut(trees, count) for trees in grown), features, encodings, settings, curve, extra)
 
 
 def refit(model: BoostingModel, rated: Examples, *, seed: int, device: str) -> BoostingModel:
     """Fit anew on ``rated``, as many trees with as many leaves as ``model`` has."""
     settings = model.settings
-    features, people, rows = _learn(rated, model.extra)
+    features, encodings, rows = _learn(rated, model.extra)
     parameters = _parameters(settings["leaves"], settings["parameters"]["learning_rate"], seed, len(rows.ratings))
     grown = _grow(rows, parameters, settings["trees"], settings["seeds"])
     trees = tuple(_cut(each, settings["trees"]) for each in grown)
-    settings = _settings(parameters, settings["seeds"], settings["trees"], features, people)
-    return BoostingModel(trees, features, people, settings, [], model.extra)
+    settings = _settings(parameters, settings["seeds"], settings["trees"], features, encodings)
+    return BoostingModel(trees, features, encodings, settings, [], model.extra)
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +188,7 @@ class _Rows:
     weights: np.ndarray
 
 
-def _learn(train: Examples, extra: pl.DataFrame | None) -> tuple[Features, People, _Rows]:
+def _learn(train: Examples, extra: pl.DataFrame | None) -> tuple[Features, Encodings, _Rows]:
     """Learn the features from the training movies and return them with the rows to learn from."""
     import numpy as np
     import polars as pl
@@ -200,26 +200,26 @@ def _learn(train: Examples, extra: pl.DataFrame | None) -> tuple[Features, Peopl
     if train.few_votes is not None and len(train.few_votes):
         rated.append(train.few_votes)
         scales.append(FEW_VOTES_WEIGHT)
-    features, people = Features.learn(train.inputs.movies), People.learn(*rated)
+    features, encodings = Features.learn(train.inputs.movies), Encodings.learn(*rated)
     weights = [scale * each.votes / (each.votes + HALF_WEIGHT_VOTES) for each, scale in zip(rated, scales, strict=True)]
     rows = _Rows(
-        _matrix(features, people, pl.concat([each.movies for each in rated]), extra),
+        _matrix(features, encodings, pl.concat([each.movies for each in rated]), extra),
         np.concatenate([each.ratings for each in rated]),
         np.concatenate(weights).astype(np.float32),
     )
-    return features, people, rows
+    return features, encodings, rows
 
 
-def _names(features: Features, people: People, extra: pl.DataFrame | None) -> list[str]:
-    return [*features.names, *people.names, *([] if extra is None else extra.columns[1:])]
+def _names(features: Features, encodings: Encodings, extra: pl.DataFrame | None) -> list[str]:
+    return [*features.names, *encodings.names, *([] if extra is None else extra.columns[1:])]
 
 
-def _matrix(features: Features, people: People, movies: pl.DataFrame, extra: pl.DataFrame | None) -> np.ndarray:
+def _matrix(features: Features, encodings: Encodings, movies: pl.DataFrame, extra: pl.DataFrame | None) -> np.ndarray:
     """Return all features of n movies: float32, shape (n, features)."""
     import numpy as np
     import polars as pl
 
-    parts = [features.matrix(movies), people.matrix(movies)]
+    parts = [features.matrix(movies), encodings.matrix(movies)]
     if extra is not None:
         joined = movies.select("tconst").join(extra, on="tconst", how="left", maintain_order="left")
         parts.append(joined.drop("tconst").select(pl.all().cast(pl.Float32).fill_null(np.nan)).to_numpy())
@@ -246,7 +246,9 @@ def _parameters(leaves: int, learning_rate: float, seed: int, rows: int) -> dict
     }
 
 
-def _settings(parameters: dict[str, Any], seeds: int, trees: int, features: Features, people: People) -> dict[str, Any]:
+def _settings(
+    parameters: dict[str, Any], seeds: int, trees: int, features: Features, encodings: Encodings
+) -> dict[str, Any]:
     import lightgbm
 
     return {
@@ -255,8 +257,8 @@ def _settings(parameters: dict[str, Any], seeds: int, trees: int, features: Feat
         "leaves": parameters["num_leaves"],
         "trees": trees,
         "seeds": seeds,
-        "features": len(features.names) + len(people.names),
-        "movies_that_feed": len(people.movies),
+        "features": len(features.names) + len(encodings.names),
+        "movies_that_feed": len(encodings.feed),
         "parameters": parameters,
     }
 
