@@ -193,7 +193,7 @@ def test_coverage_counts_test_movies_by_their_votes():
         "30-99": (2, 2),
         "100-999": (1, 0),
         "1,000-9,999": (0, 0),
-        "10,000+": (1, 1),
+        "10,000 or more": (1, 1),
     }
     assert found["by_votes"][2]["coverage"] is None
     json.dumps(found, allow_nan=False)

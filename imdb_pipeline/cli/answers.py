@@ -1,4 +1,4 @@
-"""Commands that answer from what is released: leaderboard, similar, status, report."""
+"""Commands that answer from what is held: leaderboard, champions, similar, status, report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from imdb_pipeline.cli.app import HomeOption, JsonOption, app
-from imdb_pipeline.cli.show import print_json, show_leaderboard, titled
+from imdb_pipeline.cli.show import print_json, show_champions, show_leaderboard, titled
 from imdb_pipeline.settings import home_path
 
 
@@ -21,6 +21,21 @@ def leaderboard(home: HomeOption = None, as_json: JsonOption = False) -> None:
         print_json(rows)
     else:
         show_leaderboard(home_path(home), rows)
+
+
+@app.command()
+def champions(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """List the champions that the home holds, a day each, oldest first; `restore DAY` lets one serve again."""
+    from imdb_pipeline.champions import list_champions
+    from imdb_pipeline.store import Store
+
+    rows = list_champions(Store(home_path(home) / "store"))
+    if as_json:
+        print_json(rows)
+    elif not rows:
+        print("no champion yet: `imdb-pipeline run` makes one")
+    else:
+        show_champions(rows)
 
 
 @app.command()

@@ -102,6 +102,27 @@ def refresh(home: HomeOption = None, override: OverrideOption = None, because: B
 
 
 @app.command()
+def restore(
+    day: Annotated[str, typer.Argument(metavar="DAY", help="A day that `imdb-pipeline champions` lists")],
+    home: HomeOption = None,
+) -> None:
+    """Let an earlier champion serve again, and make predictions, report and release anew.
+
+    Example: imdb-pipeline restore 2026-03-01
+    """
+    from imdb_pipeline.champions import restore_champion
+    from imdb_pipeline.orchestration.runs import RESULT_ASSETS
+    from imdb_pipeline.store import Store
+
+    folder, settings = settle_home(home)
+    store = Store(folder / "store")
+    revision = restore_champion(store, day)
+    print(f"the champion of {day} serves from {revision.day} on, until a training finds a better one")
+    newest = max(revision.day, *store.days("movies"))
+    _execute(_prepare(folder, settings, day=newest, assets=list(RESULT_ASSETS)))
+
+
+@app.command()
 def sample(
     folder: Annotated[Path, typer.Argument(metavar="DIR")],
     movies: Annotated[int, typer.Option(help="Movies with 30 votes or more")] = 3000,

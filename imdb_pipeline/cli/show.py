@@ -67,5 +67,22 @@ def show_leaderboard(folder: Path, rows: list[dict[str, Any]]) -> None:
     Console(width=None if sys.stdout.isatty() else 110).print(table)
 
 
+def show_champions(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="champions")
+    for name in ("day", "champion", "validation MSE", "test MSE", "test R²", "why"):
+        table.add_column(name, justify="right" if name.endswith(("MSE", "R²")) else "left")
+    for row in rows:
+        if not row["kept"]:
+            table.add_row(row["day"], "(its files expired)")
+            continue
+        figures = (row["validation_mse"], row["test_mse"], row["r2"])
+        shown = ("-" if figure is None else f"{figure:.3f}" for figure in figures)
+        table.add_row(row["day"], row["id"], *shown, row["why"])
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
 def print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, indent=2, default=str))

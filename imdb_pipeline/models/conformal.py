@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.errors import PipelineError
 from imdb_pipeline.models.features import Features
+from imdb_pipeline.models.groups import VOTE_BUCKETS
 from imdb_pipeline.models.saved import read_json, write_json
 from imdb_pipeline.models.scale import HIGHEST_RATING, LOWEST_RATING
 
@@ -27,9 +28,6 @@ LEVEL = 0.9
 BOUNDS_LEVEL = 0.95
 MIN_RESIDUALS = 1_000
 """Out-of-fold residuals needed for a model of them: with fewer, what it finds is mostly noise."""
-
-VOTE_BUCKETS = (("30-99", 30, 99), ("100-999", 100, 999), ("1,000-9,999", 1_000, 9_999), ("10,000+", 10_000, None))
-"""Name, fewest and most votes (None: no end); movies below the first are in no bucket."""
 
 SETTINGS_FILE = "intervals.json"
 TREES_FILE = "difficulty.txt"
@@ -237,11 +235,11 @@ def coverage(predictions: pl.DataFrame) -> dict[str, Any]:
     import polars as pl
 
     test = predictions.filter(pl.col("split") == "test", pl.col("average_rating").is_not_null())
-    votes = pl.col("num_votes")
-    buckets = []
-    for name, fewest, most in VOTE_BUCKETS:
-        rows = test.filter(votes >= fewest, pl.lit(True) if most is None else votes <= most)
+    votes, buckets, below = pl.col("num_votes"), [], -1
+    for name, most in VOTE_BUCKETS:
+        rows = test.filter(votes > below, pl.lit(True) if most is None else votes <= most)
         buckets.append({"votes": name, **covered(rows)})
+        below = most
     return {"level": LEVEL, "overall": covered(test), "by_votes": buckets}
 
 

@@ -45,9 +45,11 @@ class Predictor:
 PREDICTORS = {
     "mean": Predictor("imdb_pipeline.models.mean", "MeanModel"),
     "linear": Predictor("imdb_pipeline.models.linear", "LinearModel"),
+    "ridge": Predictor("imdb_pipeline.models.ridge", "LinearModel"),
     "knn": Predictor("imdb_pipeline.models.knn", "KnnModel"),
     "svr": Predictor("imdb_pipeline.models.svr", "SvrModel"),
     "mlp": Predictor("imdb_pipeline.models.mlp", "MlpModel"),
+    "transformer": Predictor("imdb_pipeline.models.transformer", "DocumentModel", reads_documents=True, resumes=True),
     "boosting": Predictor("imdb_pipeline.models.boosting", "BoostingModel"),
     "blend": Predictor("imdb_pipeline.models.blend", "BlendModel", resumes=True),
 }

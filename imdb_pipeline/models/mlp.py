@@ -18,7 +18,7 @@ from imdb_pipeline.models.saved import ARRAYS_FILE, read_arrays, read_settings, 
 from imdb_pipeline.models.scale import embeddings_of, mean_squared_error, on_scale
 from imdb_pipeline.models.steps import Steps
 from imdb_pipeline.models.tensors import tensor_of
-from imdb_pipeline.models.training import seeded, train
+from imdb_pipeline.models.training import seeded, threads, train
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 LAYERS = 6
 WIDTH = 256
 PREDICT_ROWS = 16_384
-ROWS_FOR_THREADS = 2_048
-"""Rows a step from which several threads share it: below, they cost more than they bring, most on a busy machine."""
 
 CHECKPOINT_EPOCHS = 10
 """Epochs from one checkpoint to the next."""
@@ -207,7 +205,7 @@ def _fit(
     held = None if validation is None else tensor_of(validation.inputs.embeddings, device)
     ends = settings["cycle_ends"]
     cuda = device.startswith("cuda")
-    with seeded(seed, device), _computing(device, 1 if rows < ROWS_FOR_THREADS else torch.get_num_threads()):
+    with seeded(seed, device), _tensor_cores(device), threads(rows * settings["width"]):
         network = _network(settings["dimension"], settings["layers"], settings["width"], settings["dropout"])
         network.to(device)
         rate = torch.tensor(settings["learning_rate"], device=device)
@@ -264,19 +262,17 @@ def _rates(ends: list[int], steps: int, rate: float) -> torch.Tensor:
 
 
 @contextmanager
-def _computing(device: str, threads: int) -> Iterator[None]:
-    """Let torch compute with so many threads on a CPU, and with TF32 on CUDA, for a while."""
+def _tensor_cores(device: str) -> Iterator[None]:
+    """Let float32 products be computed with TF32 on CUDA for a while."""
     import torch
 
-    before, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    torch.set_num_threads(threads)
+    before = torch.get_float32_matmul_precision()
     if device.startswith("cuda"):
         torch.set_float32_matmul_precision("high")
     try:
         yield
     finally:
-        torch.set_num_threads(before)
-        torch.set_float32_matmul_precision(precision)
+        torch.set_float32_matmul_precision(before)
 
 
 def _network(dimension: int, layers: int, width: int, dropout: float) -> torch.nn.Sequential:

@@ -28,7 +28,7 @@ from imdb_pipeline.models.saved import (
 )
 from imdb_pipeline.models.scale import mean_squared_error, on_scale
 from imdb_pipeline.models.tensors import tensor_of
-from imdb_pipeline.models.training import Trained, seeded, train
+from imdb_pipeline.models.training import Trained, seeded, threads, train
 from imdb_pipeline.onednn import use_for_linear_layers
 
 if TYPE_CHECKING:
@@ -150,14 +150,14 @@ class DocumentModel:
         try:
             with torch.device("meta"):
                 expected = build_network(config).state_dict()
+            known = int(config["vocab_size"])
         except Exception as error:  # whatever a model of transformers makes of a bad configuration
             raise PipelineError(
                 f"{folder / CONFIG_FILE}: no transformer's configuration ({first_line(error)}); fit the predictor again"
             ) from None
-        if size > int(config["vocab_size"]):
+        if size > known:
             raise PipelineError(
-                f"{folder / TOKENIZER_FILE}: {size} tokens, the network knows {config['vocab_size']}; "
-                "fit the predictor again"
+                f"{folder / TOKENIZER_FILE}: {size} tokens, the network knows {known}; fit the predictor again"
             )
         arrays = read_arrays(folder, {name: tensor.dim() for name, tensor in expected.items()})
         for name, tensor in expected.items():
@@ -222,6 +222,7 @@ class Reader:
             use_for_linear_layers(network, training=True)
         self.network = network
         self.device: str = encoder.device.type
+        self._width = int(encoder.config.hidden_size)
         padding = getattr(encoder.config, "pad_token_id", None) or 0
         if packed is None:
             training = network.training
@@ -235,6 +236,10 @@ class Reader:
     def packed(self) -> bool:
         """Whether documents are computed without padding between them."""
         return self._forward.packed
+
+    def numbers(self, tokens: float) -> int:
+        """Return how many numbers are the inputs of a layer, for a batch of so many tokens."""
+        return int(tokens) * self._width
 
     def __call__(self, ids: list[np.ndarray]) -> torch.Tensor:
         """Return float32 answers in standard deviations, shape (documents,), with a gradient where one is wanted."""
@@ -251,7 +256,7 @@ class Reader:
 
         texts, budget = tokens.split(), TOKENS_PER_BATCH[self.device]
         batches = plan_batches(tokens.lengths, budget=budget, packed=self.packed)
-        with torch.no_grad():
+        with torch.no_grad(), threads(self.numbers(budget)):
             parts = [self([texts[row] for row in rows]) for rows in batches]
         answers = np.empty(len(texts))
         answers[np.concatenate(batches)] = torch.cat(parts).double().cpu().numpy()
@@ -389,7 +394,10 @@ def train_reader(
         return float(total) / len(texts) * deviation**2
 
     last = recipe.epochs if recipe.last_epoch is None else recipe.last_epoch
-    with _compiled(reader, texts[: recipe.batch_documents]) if cuda else nullcontext():
+    with (
+        threads(reader.numbers(tokens.lengths.mean() * recipe.batch_documents)),
+        _compiled(reader, texts[: recipe.batch_documents]) if cuda else nullcontext(),
+    ):
         return train(
             reader.network,
             optimizer,

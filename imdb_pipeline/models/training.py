@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from imdb_pipeline.models.checkpoints import Checkpoint
 
 SECONDS_BETWEEN_LOGS = 10
+NUMBERS_FOR_THREADS = 2_048 * 256
+"""Fewer cost several threads more than they bring, most on a busy machine."""
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +50,25 @@ class Trained:
     best_epoch: int = 0
     best_error: float = math.inf
     curve: list[dict[str, Any]] = field(default_factory=list)
+
+
+@contextmanager
+def threads(numbers: int) -> Iterator[None]:
+    """Let torch compute on a CPU with one thread for a while, where a step computes with too few numbers for several.
+
+    Parameters
+    ----------
+    numbers
+        In the largest array of a step's inputs, rows times width.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if numbers < NUMBERS_FOR_THREADS else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -51,13 +51,13 @@ class Size:
 
 
 STUDY = Size(12, 128, 8, 768, 16, 1_024, 10, 128, 2e-4, 0.01, "mean", 0.0)
-REDUCED = Size(4, 128, 4, 256, 16, 512, 10, 32, 1e-3, 0.01, "mean", 0.2)
+REDUCED = Size(2, 128, 4, 256, 16, 512, 6, 32, 5e-4, 0.01, "mean", 0.3)
 """For a CPU: length and epochs are cut further to what the work allows."""
-CPU_WORK = 6e12
-"""Floating-point operations of a fit on a CPU: about two minutes on two cores."""
-CPU_WORK_PER_DOCUMENT = 3e8
-CPU_LENGTHS = 512, 256, 128, 64
-CPU_FEWEST_EPOCHS = 4
+CPU_WORK_PER_DOCUMENT = 4e8
+"""Floating-point operations of a fit on a CPU: about 8 ms a document on two cores."""
+CPU_LEAST_WORK, CPU_MOST_WORK = 2e11, 8.5e12
+CPU_LENGTHS = 512, 256, 128, 96, 64
+CPU_FEWEST_EPOCHS = 3
 """Documents are cut shorter rather than read fewer times."""
 
 
@@ -126,7 +126,7 @@ def reduced_size(lengths: np.ndarray) -> Size:
     """Return what a CPU can train on documents of these lengths in tokens."""
     import numpy as np
 
-    work = min(CPU_WORK, CPU_WORK_PER_DOCUMENT * len(lengths))
+    work = min(max(CPU_WORK_PER_DOCUMENT * len(lengths), CPU_LEAST_WORK), CPU_MOST_WORK)
     weights = REDUCED.layers * (4 * REDUCED.width**2 + 3 * REDUCED.width * REDUCED.intermediate)
     epochs, length = 0, 0
     for length in CPU_LENGTHS:
@@ -170,7 +170,7 @@ def _fit(
     recipe = Recipe(size.epochs, size.batch_documents, size.weight_decay, patience=PATIENCE, last_epoch=last_epoch)
 
     def build() -> tuple[torch.nn.ModuleDict, list[dict[str, Any]]]:
-        network = build_network(_config(size, tokenizer), dropout=size.dropout)
+        network = build_network(configuration(size, tokenizer), dropout=size.dropout)
         return network, [{"params": list(network.parameters()), "lr": size.learning_rate}]
 
     return fit_reader(
@@ -187,7 +187,8 @@ def _fit(
     )
 
 
-def _config(size: Size, tokenizer: Any) -> ModernBertConfig:
+def configuration(size: Size, tokenizer: Any) -> ModernBertConfig:
+    """Return the configuration of a network of that size, for a tokenizer of ``learn_vocabulary``."""
     from transformers import ModernBertConfig
 
     padding, start, end = (tokenizer.token_to_id(token) for token in (PADDING, START, END))

@@ -34,7 +34,8 @@ MODEL = "model"
 
 _IS = {
     "mean": ("The mean rating of the training movies: what every other predictor has to beat.", {"numpy"}),
-    "linear": ("Ridge regression on the embeddings.", {"scikitlearn"}),
+    "linear": ("Linear regression on the embeddings, without a penalty.", {"numpy"}),
+    "ridge": ("Linear regression on the embeddings, with a penalty chosen on validation.", {"numpy"}),
     "knn": ("The mean rating of the nearest training movies by cosine.", {"pytorch"}),
     "svr": (
         "Support vector regression with an RBF kernel on the embeddings: exact up to 10,000 training rows on a CPU, a "
@@ -42,11 +43,18 @@ _IS = {
         {"scikitlearn"},
     ),
     "mlp": ("The study's multilayer perceptron on the embeddings, stopped early on validation.", {"pytorch"}),
-    "boosting": ("Boosted trees on the structure of a movie and the form of its title; no embeddings.", {"lightgbm"}),
+    "transformer": (
+        "The study's transformer, trained from scratch on the documents with its own vocabulary; smaller on a CPU.",
+        {"pytorch", "huggingface"},
+    ),
+    "boosting": (
+        "Boosted trees on the structure of a movie, the form of its title, and what other movies say of its people.",
+        {"lightgbm"},
+    ),
 }
 
 
-_ON_A_GPU = ("knn", "svr", "mlp")
+_ON_A_GPU = ("knn", "svr", "mlp", "transformer")
 _FIGURES = ("mse", "mae", "r2", "r2_low", "r2_high")
 _BEATS = "beats_the_mean"
 _CHECKS = {_BEATS: "Better than the mean on validation, by the paired interval."}
