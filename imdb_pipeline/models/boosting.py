@@ -1,4 +1,4 @@
-"""Gradient-boosted trees (LightGBM) on structure and the form of the title: what the embeddings have to add to."""
+"""Gradient-boosted trees (LightGBM) on structure, the form of the title, and what is known of the people."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.errors import PipelineError
+from imdb_pipeline.models.encodings import Encodings
 from imdb_pipeline.models.features import Features
 from imdb_pipeline.models.saved import read_json, read_settings, write_json, write_settings
 from imdb_pipeline.models.scale import mean_squared_error, on_scale
@@ -15,51 +16,99 @@ if TYPE_CHECKING:
 
     import lightgbm
     import numpy as np
+    import polars as pl
 
     from imdb_pipeline.models.examples import Examples, Inputs
 
-TREES_FILE = "trees.txt"
 FEATURES_FILE = "features.json"
 THREADS = 4
+SINGLE_THREAD_ROWS = 5_000
+LEAVES = (8, 15, 31)
+SEEDS = 5
+STEP = 25
+"""The number of trees is a multiple of this."""
+
+HALF_WEIGHT_VOTES = 20.0
+"""Votes with which a movie counts half as much in training as one with very many."""
+
+FEW_VOTES_WEIGHT = 0.5
+"""What a movie with too few votes to be judged on counts in training, beside what its votes say."""
 
 
 @dataclass(frozen=True, eq=False)
 class BoostingModel:
-    """Fitted trees, and the features they read."""
+    """Fitted trees of several seeds, whose mean is the prediction, and the features that they read.
 
-    trees: lightgbm.Booster
+    Attributes
+    ----------
+    extra
+        For an audit: ``tconst`` and further columns of numbers, which are features too. None in a model to serve.
+    """
+
+    trees: tuple[lightgbm.Booster, ...]
     features: Features
+    encodings: Encodings
     settings: dict[str, Any]
     curve: list[dict[str, Any]]
+    extra: pl.DataFrame | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the features, in order."""
+        return _names(self.features, self.encodings, self.extra)
+
+    @property
+    def fields(self) -> list[str]:
+        """The document's field that each feature comes from; ``credits`` for all fields with people together."""
+        extra = [] if self.extra is None else self.extra.columns[1:]
+        return [*self.features.fields, *self.encodings.fields, *extra]
 
     def predict(self, inputs: Inputs) -> np.ndarray:
-        """Return a rating for each of the n movies: float64, shape (n,), from 1 to 10."""
-        return on_scale(_predict(self.trees, self.features.matrix(inputs.movies)))
+        """Return a rating for each of the n movies: float64, shape (n,), from 1 to 10.
+
+        A movie that was learnt from is encoded without its own rating, but the trees have seen it.
+        """
+        return on_scale(_mean_prediction(self.trees, self._matrix(inputs)))
+
+    def contributions(self, inputs: Inputs) -> np.ndarray:
+        """Return what each feature adds to the prediction: float64, shape (n, len(names) + 1).
+
+        The last column is the mean over the training movies. A row's sum is its prediction before it is kept on the
+        scale. (TreeSHAP: Lundberg et al., "From local explanations to global understanding with explainable AI for
+        trees", Nature Machine Intelligence 2, 2020.)
+        """
+        import numpy as np
+
+        matrix = self._matrix(inputs)
+        total = np.zeros((len(matrix), matrix.shape[1] + 1))
+        if len(matrix):
+            for trees in self.trees:
+                total += np.asarray(trees.predict(matrix, pred_contrib=True, num_threads=_threads(len(matrix))))
+        return total / len(self.trees)
 
     def save(self, folder: Path) -> None:
-        """Write settings, curve, features and LightGBM's text into ``folder``."""
+        """Write settings, curve, features, encodings and LightGBM's text, a file for each seed, into ``folder``."""
+        if self.extra is not None:
+            raise ValueError("a model with extra features is for an audit and is not saved")
         write_settings(folder, self.settings, self.curve)
         write_json(folder / FEATURES_FILE, self.features.to_json())
-        (folder / TREES_FILE).write_text(self.trees.model_to_string(), encoding="utf-8")
+        self.encodings.save(folder)
+        for number, trees in enumerate(self.trees):
+            _trees_file(folder, number).write_text(trees.model_to_string(), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path, *, device: str = "cpu") -> BoostingModel:
         """Read what ``save`` wrote; ``device`` makes no difference. Raises ``PipelineError`` naming a bad file."""
-        import lightgbm
-
-        settings, curve = read_settings(folder, {})
+        settings, curve = read_settings(folder, {"seeds": int})
         path = folder / FEATURES_FILE
         features = Features.from_json(read_json(path, dict), str(path))
-        path = folder / TREES_FILE
-        if not path.is_file():
-            raise PipelineError(f"{path}: missing file of a saved predictor; fit it again")
-        try:
-            trees = lightgbm.Booster(model_file=path)
-        except lightgbm.basic.LightGBMError as error:
-            raise PipelineError(f"{path}: not a LightGBM model ({error}); fit the predictor again") from None
-        if trees.num_feature() != len(features.names):
-            raise PipelineError(f"{path}: {trees.num_feature()} features, {FEATURES_FILE} has {len(features.names)}")
-        return cls(trees, features, settings, curve)
+        encodings = Encodings.load(folder)
+        count = len(_names(features, encodings, None))
+        trees = tuple(_read_trees(_trees_file(folder, number), count) for number in range(settings["seeds"]))
+        return cls(trees, features, encodings, settings, curve)
+
+    def _matrix(self, inputs: Inputs) -> np.ndarray:
+        return _matrix(self.features, self.encodings, inputs.movies, self.extra)
 
 
 def fit(
@@ -68,88 +117,225 @@ def fit(
     *,
     seed: int,
     device: str,
-    leaves: tuple[int, ...] = (15, 31, 63),
-    learning_rate: float = 0.03,
-    max_trees: int = 5000,
+    leaves: tuple[int, ...] = LEAVES,
+    learning_rate: float = 0.04,
+    max_trees: int = 3000,
     patience: int = 100,
+    seeds: int = SEEDS,
+    extra: pl.DataFrame | None = None,
 ) -> BoostingModel:
     """Grow trees until ``patience`` of them bring nothing on validation; the number of leaves is chosen there too.
 
     Always on the CPU, with a fixed number of threads and LightGBM's deterministic mode: the same text every time.
-    """
-    import lightgbm
 
-    features = Features.learn(train.inputs.movies)
-    # free_raw_data: both are read again for each number of leaves.
-    train_set = lightgbm.Dataset(features.matrix(train.inputs.movies), train.ratings, free_raw_data=False)
-    validation_set = train_set.create_valid(features.matrix(validation.inputs.movies), validation.ratings)
-    parameters = {
+    Parameters
+    ----------
+    train
+        Its ``few_votes`` feed the encodings, and are learnt from with a low weight.
+    seeds
+        How many models with different random numbers are averaged. The number of trees is the best of their mean.
+    extra
+        For an audit of leaks alone: ``tconst`` and columns of numbers, features of every movie that it lists.
+    """
+    import numpy as np
+
+    features, encodings, rows = _learn(train, extra)
+    judged = _matrix(features, encodings, validation.inputs.movies, extra)
+    curve, best = [], None
+    for leaf_count in leaves:
+        parameters = _parameters(leaf_count, learning_rate, seed, len(rows.ratings))
+        error, count = _grow_until_best(rows, parameters, judged, validation.ratings, max_trees, patience)
+        curve.append({"leaves": leaf_count, "seeds": 1, "trees": count, "validation_mse": error})
+        if best is None or error < best[0]:
+            best = (error, leaf_count, count)
+    assert best is not None, "no numbers of leaves"
+    _, leaf_count, count = best
+    # The mean of several models overfits later than each of them.
+    longest = max(STEP, min(max_trees, int(1.5 * count)) // STEP * STEP)
+    parameters = _parameters(leaf_count, learning_rate, seed, len(rows.ratings))
+    grown = _grow(rows, parameters, longest, seeds)
+    error, count = np.inf, 0
+    for trees in range(STEP, longest + 1, STEP):
+        mse = mean_squared_error(_mean_prediction(grown, judged, trees), validation.ratings)
+        curve.append({"leaves": leaf_count, "seeds": seeds, "trees": trees, "validation_mse": mse})
+        if mse < error:
+            error, count = mse, trees
+    settings = _settings(parameters, seeds, count, features, encodings) | {
+        "leaves_tried": list(leaves),
+        "patience": patience,
+        "chosen_on": "validation",
+    }
+    return BoostingModel(tuple(_cut(trees, count) for trees in grown), features, encodings, settings, curve, extra)
+
+
+def refit(model: BoostingModel, rated: Examples, *, seed: int, device: str) -> BoostingModel:
+    """Fit anew on ``rated``, as many trees with as many leaves as ``model`` has."""
+    settings = model.settings
+    features, encodings, rows = _learn(rated, model.extra)
+    parameters = _parameters(settings["leaves"], settings["parameters"]["learning_rate"], seed, len(rows.ratings))
+    grown = _grow(rows, parameters, settings["trees"], settings["seeds"])
+    trees = tuple(_cut(each, settings["trees"]) for each in grown)
+    settings = _settings(parameters, settings["seeds"], settings["trees"], features, encodings)
+    return BoostingModel(trees, features, encodings, settings, [], model.extra)
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """What trees learn from: float32 of shapes (n, features), (n,) and (n,)."""
+
+    matrix: np.ndarray
+    ratings: np.ndarray
+    weights: np.ndarray
+
+
+def _learn(train: Examples, extra: pl.DataFrame | None) -> tuple[Features, Encodings, _Rows]:
+    """Learn the features from the training movies and return them with the rows to learn from."""
+    import numpy as np
+    import polars as pl
+
+    from imdb_pipeline.models.examples import Rated
+
+    rated = [Rated(train.inputs.movies, train.ratings, train.votes)]
+    scales = [1.0]
+    if train.few_votes is not None and len(train.few_votes):
+        rated.append(train.few_votes)
+        scales.append(FEW_VOTES_WEIGHT)
+    features, encodings = Features.learn(train.inputs.movies), Encodings.learn(*rated)
+    weights = [scale * each.votes / (each.votes + HALF_WEIGHT_VOTES) for each, scale in zip(rated, scales, strict=True)]
+    rows = _Rows(
+        _matrix(features, encodings, pl.concat([each.movies for each in rated]), extra),
+        np.concatenate([each.ratings for each in rated]),
+        np.concatenate(weights).astype(np.float32),
+    )
+    return features, encodings, rows
+
+
+def _names(features: Features, encodings: Encodings, extra: pl.DataFrame | None) -> list[str]:
+    return [*features.names, *encodings.names, *([] if extra is None else extra.columns[1:])]
+
+
+def _matrix(features: Features, encodings: Encodings, movies: pl.DataFrame, extra: pl.DataFrame | None) -> np.ndarray:
+    """Return all features of n movies: float32, shape (n, features)."""
+    import numpy as np
+    import polars as pl
+
+    parts = [features.matrix(movies), encodings.matrix(movies)]
+    if extra is not None:
+        joined = movies.select("tconst").join(extra, on="tconst", how="left", maintain_order="left")
+        parts.append(joined.drop("tconst").select(pl.all().cast(pl.Float32).fill_null(np.nan)).to_numpy())
+    return np.concatenate(parts, axis=1)
+
+
+def _parameters(leaves: int, learning_rate: float, seed: int, rows: int) -> dict[str, Any]:
+    return {
         "objective": "regression",
         "metric": "None",
         "learning_rate": learning_rate,
-        "min_data_in_leaf": 20,
+        "num_leaves": leaves,
+        "min_data_in_leaf": 30,
         "lambda_l2": 5.0,
-        "feature_fraction": 0.4,
+        "feature_fraction": 0.3,
         "bagging_fraction": 0.7,
         "bagging_freq": 1,
-        "max_bin": 255,
+        "max_bin": 127,
         "seed": seed,
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": THREADS,
+        "num_threads": _threads(rows),
         "verbosity": -1,
     }
 
+
+def _settings(
+    parameters: dict[str, Any], seeds: int, trees: int, features: Features, encodings: Encodings
+) -> dict[str, Any]:
+    import lightgbm
+
+    return {
+        "method": "gradient-boosted trees on structure, the form of the title and the people's other movies",
+        "library": f"lightgbm {lightgbm.__version__}",
+        "leaves": parameters["num_leaves"],
+        "trees": trees,
+        "seeds": seeds,
+        "features": len(features.names) + len(encodings.names),
+        "movies_that_feed": len(encodings.feed),
+        "parameters": parameters,
+    }
+
+
+def _grow_until_best(
+    rows: _Rows, parameters: dict[str, Any], judged: np.ndarray, ratings: np.ndarray, max_trees: int, patience: int
+) -> tuple[float, int]:
+    """Return the lowest error on validation and the number of trees that has it."""
+    import lightgbm
+
     # LightGBM's own metric adds up in as many parts as it has threads, in an order that is not the same every time.
     def error_of(predictions: np.ndarray, data: lightgbm.Dataset) -> tuple[str, float, bool]:
-        return "mse", mean_squared_error(predictions, validation.ratings), False
+        return "mse", mean_squared_error(predictions, ratings), False
 
-    curve, best = [], None
-    for leaf_count in leaves:
-        history: dict[str, Any] = {}
-        trees = lightgbm.train(
-            {**parameters, "num_leaves": leaf_count},
-            train_set,
-            num_boost_round=max_trees,
-            valid_sets=[validation_set],
-            valid_names=["validation"],
-            feval=error_of,
-            callbacks=[
-                lightgbm.early_stopping(patience, verbose=False),
-                lightgbm.record_evaluation(history),
-            ],
-        )
-        errors = history["validation"]["mse"]
-        curve += [
-            {"leaves": leaf_count, "trees": count, "validation_mse": errors[count - 1]}
-            for count in range(1, len(errors) + 1)
-            if count % 25 == 0 or count == trees.best_iteration
-        ]
-        error = errors[trees.best_iteration - 1]
-        if best is None or error < best[0]:
-            best = (error, leaf_count, trees)
-    assert best is not None, "no numbers of leaves"
-    _, leaf_count, trees = best
-    settings = {
-        "method": "gradient-boosted trees on structure and the form of the title",
-        "library": f"lightgbm {lightgbm.__version__}",
-        "leaves": leaf_count,
-        "trees": trees.best_iteration,
-        "leaves_tried": list(leaves),
-        "patience": patience,
-        "features": len(features.names),
-        "parameters": parameters,
-        "chosen_on": "validation",
-    }
-    # What comes after the best tree is dropped here, so that a fitted and a loaded model are the same.
-    kept = lightgbm.Booster(model_str=trees.model_to_string(num_iteration=trees.best_iteration))
-    return BoostingModel(kept, features, settings, curve)
+    train_set = lightgbm.Dataset(rows.matrix, rows.ratings, weight=rows.weights)
+    trees = lightgbm.train(
+        parameters,
+        train_set,
+        num_boost_round=max_trees,
+        valid_sets=[train_set.create_valid(judged, ratings)],
+        valid_names=["validation"],
+        feval=error_of,
+        callbacks=[lightgbm.early_stopping(patience, verbose=False)],
+    )
+    return float(trees.best_score["validation"]["mse"]), trees.best_iteration
 
 
-def _predict(trees: lightgbm.Booster, matrix: np.ndarray) -> np.ndarray:
-    """Predict with a fixed number of threads: float64, shape (n,)."""
+def _grow(rows: _Rows, parameters: dict[str, Any], count: int, seeds: int) -> list[lightgbm.Booster]:
+    """Grow ``count`` trees with each of several seeds."""
+    import lightgbm
+
+    train_set = lightgbm.Dataset(rows.matrix, rows.ratings, weight=rows.weights, free_raw_data=False)
+    return [
+        lightgbm.train({**parameters, "seed": parameters["seed"] + number}, train_set, num_boost_round=count)
+        for number in range(seeds)
+    ]
+
+
+def _cut(trees: lightgbm.Booster, count: int) -> lightgbm.Booster:
+    """Drop what comes after ``count`` trees, so that a fitted and a loaded model are the same."""
+    import lightgbm
+
+    return lightgbm.Booster(model_str=trees.model_to_string(num_iteration=count))
+
+
+def _mean_prediction(
+    models: tuple[lightgbm.Booster, ...] | list[lightgbm.Booster], matrix: np.ndarray, trees: int | None = None
+) -> np.ndarray:
+    """Return the mean of what the models say, of their first ``trees`` or all: float64, shape (n,)."""
     import numpy as np
 
-    if not len(matrix):
-        return np.zeros(0)
-    return np.asarray(trees.predict(matrix, num_threads=THREADS))
+    total = np.zeros(len(matrix))
+    if len(matrix):
+        for model in models:
+            total += np.asarray(model.predict(matrix, num_iteration=trees, num_threads=_threads(len(matrix))))
+    return total / len(models)
+
+
+def _threads(rows: int) -> int:
+    """Return a number of threads that depends on nothing but the data; few rows are not worth the waiting."""
+    return 1 if rows < SINGLE_THREAD_ROWS else THREADS
+
+
+def _trees_file(folder: Path, number: int) -> Path:
+    return folder / f"trees_{number}.txt"
+
+
+def _read_trees(path: Path, features: int) -> lightgbm.Booster:
+    """Read LightGBM's text, or raise ``PipelineError`` naming the file."""
+    import lightgbm
+
+    if not path.is_file():
+        raise PipelineError(f"{path}: missing file of a saved predictor; fit it again")
+    try:
+        trees = lightgbm.Booster(model_file=path)
+    except lightgbm.basic.LightGBMError as error:
+        raise PipelineError(f"{path}: not a LightGBM model ({error}); fit the predictor again") from None
+    if trees.num_feature() != features:
+        raise PipelineError(f"{path}: {trees.num_feature()} features, the other files have {features}")
+    return trees

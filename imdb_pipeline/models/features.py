@@ -6,14 +6,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.errors import PipelineError
+from imdb_pipeline.models.credits import FIELDS, ROLE_OF
+from imdb_pipeline.models.title_parts import WORD
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-WORD = r"\p{L}+|\d+"
-MAX_WORDS = 300
-MIN_MOVIES_A_WORD = 20
 
 STRUCTURE = (
     "release_year",
@@ -36,6 +35,17 @@ STRUCTURE = (
     "original_title_non_ascii",
 )
 
+STRUCTURE_FIELDS = {
+    "release_year": "release_year",
+    "runtime_minutes": "runtime_minutes",
+    "is_adult": "is_adult",
+    "is_tv_movie": "title_type",
+    "genre_count": "genres",
+    "credit_count": "credits",
+    "person_count": "credits",
+}
+"""The document's field that a column of ``STRUCTURE`` comes from; the rest comes from the title."""
+
 
 @dataclass(frozen=True)
 class Features:
@@ -45,30 +55,18 @@ class Features:
     ----------
     genres, categories
         Genres and credit categories seen in training, sorted. Others are counted in the totals alone.
-    words
-        The most frequent words of original titles in training, in lower case, sorted.
     """
 
     genres: tuple[str, ...]
     categories: tuple[str, ...]
-    words: tuple[str, ...]
 
     @classmethod
-    def learn(cls, movies: pl.DataFrame, *, max_words: int = MAX_WORDS) -> Features:
+    def learn(cls, movies: pl.DataFrame) -> Features:
         """Learn the vocabularies from training movies with the columns ``INPUT_COLUMNS``."""
-        import polars as pl
 
         genres = movies["genres"].explode().drop_nulls().unique().sort()
         categories = _credits(movies)["category"].drop_nulls().unique().sort()
-        words = (
-            _words(movies)
-            .group_by("word")
-            .len()
-            .filter(pl.col("len") >= MIN_MOVIES_A_WORD)
-            .sort(["len", "word"], descending=[True, False])
-            .head(max_words)
-        )
-        return cls(tuple(genres), tuple(categories), tuple(words["word"].sort()))
+        return cls(tuple(genres), tuple(categories))
 
     @property
     def names(self) -> list[str]:
@@ -77,7 +75,15 @@ class Features:
             *STRUCTURE,
             *(f"genre_{genre}" for genre in self.genres),
             *(f"credits_{category}" for category in self.categories),
-            *(f"word_{word}" for word in self.words),
+        ]
+
+    @property
+    def fields(self) -> list[str]:
+        """The document's field that each column comes from; ``title_type`` and ``credits`` (all people) besides."""
+        return [
+            *(STRUCTURE_FIELDS.get(name, "title") for name in STRUCTURE),
+            *("genres" for _ in self.genres),
+            *(FIELDS[ROLE_OF.get(category, "crew")] for category in self.categories),
         ]
 
     def matrix(self, movies: pl.DataFrame) -> np.ndarray:
@@ -87,12 +93,10 @@ class Features:
         structure = _structure(movies).to_numpy().astype(np.float32)
         genres = movies.select("genres").with_row_index().explode("genres").drop_nulls()
         people = _credits(movies)
-        words = _words(movies)
         parts = [
             structure,
             _counts(len(movies), genres["index"], genres["genres"], self.genres),
             _counts(len(movies), people["index"], people["category"], self.categories),
-            _counts(len(movies), words["index"], words["word"], self.words),
         ]
         return np.concatenate(parts, axis=1)
 
@@ -103,7 +107,7 @@ class Features:
     @classmethod
     def from_json(cls, value: dict[str, Any], source: str) -> Features:
         """Read what ``to_json`` gave, or raise ``PipelineError`` naming ``source``."""
-        lists = {key: value.get(key) for key in ("genres", "categories", "words")}
+        lists = {key: value.get(key) for key in ("genres", "categories")}
         for key, items in lists.items():
             if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
                 raise PipelineError(f"{source}: {key!r} is not a list of strings; fit the predictor again")
@@ -149,18 +153,6 @@ def _credits(movies: pl.DataFrame) -> pl.DataFrame:
         .explode("credits")
         .drop_nulls()
         .select("index", category=pl.col("credits").struct.field("category"))
-    )
-
-
-def _words(movies: pl.DataFrame) -> pl.DataFrame:
-    """Return one row for each different word of an original title: ``index`` of the movie, ``word``."""
-    import polars as pl
-
-    return (
-        movies.select(word=pl.col("original_title").str.to_lowercase().str.extract_all(WORD).list.unique())
-        .with_row_index()
-        .explode("word")
-        .drop_nulls()
     )
 
 

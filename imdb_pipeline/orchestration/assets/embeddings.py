@@ -9,7 +9,9 @@ import dagster as dg
 from imdb_pipeline.errors import NotPublishedError, PipelineError
 from imdb_pipeline.gates import Outcome
 from imdb_pipeline.orchestration.fan_out import FanOut, Share
-from imdb_pipeline.orchestration.publishing import Made, Request, Work, published_asset, table
+from imdb_pipeline.orchestration.publishing import published_asset, table
+from imdb_pipeline.orchestration.requests import Request
+from imdb_pipeline.orchestration.stages import Made, Work
 from imdb_pipeline.settings import Settings
 from imdb_pipeline.store import Pool, Revision, Store
 

@@ -1,0 +1,105 @@
+"""All that ratings of other movies tell of a movie, by its people and the parts of its title, as features and files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from imdb_pipeline.errors import PipelineError
+from imdb_pipeline.models.credits import ROLES
+from imdb_pipeline.models.feed import Feed
+from imdb_pipeline.models.incidence import Incidence
+from imdb_pipeline.models.people import People
+from imdb_pipeline.models.saved import read_arrays, write_arrays
+from imdb_pipeline.models.title_parts import KINDS, TitleParts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    import polars as pl
+
+    from imdb_pipeline.models.examples import Rated
+
+MOVIES_FILE = "feed.parquet"
+PEOPLE_FILE = "people.parquet"
+PARTS_FILE = "title_parts.parquet"
+
+
+@dataclass(frozen=True, eq=False)
+class Encodings:
+    """The movies that feed, and what they tell of people and of the parts of titles."""
+
+    feed: Feed
+    people: People
+    title_parts: TitleParts
+
+    @classmethod
+    def learn(cls, *rated: Rated) -> Encodings:
+        """Learn from rated movies. Votes say what a rating weighs, and stand in no feature."""
+        feed, movies = Feed.learn(*rated)
+        return cls(feed, People.learn(feed, movies), TitleParts.learn(feed, movies))
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the features, in order."""
+        return [*self.people.names, *self.title_parts.names]
+
+    @property
+    def fields(self) -> list[str]:
+        """The document's field that each feature comes from."""
+        return [*self.people.fields, *self.title_parts.fields]
+
+    def matrix(self, movies: pl.DataFrame) -> np.ndarray:
+        """Return the features of n movies with the columns ``INPUT_COLUMNS``: float32, shape (n, len(names)).
+
+        A movie that feeds, by its ``tconst``, is encoded without its fold. NaN where there is nothing to go by.
+        """
+        import numpy as np
+
+        folds = self.feed.folds_of(movies)
+        return np.concatenate([self.people.matrix(movies, folds), self.title_parts.matrix(movies, folds)], axis=1)
+
+    def save(self, folder: Path) -> None:
+        """Write all of it into ``folder``: three Parquet files and ``arrays.safetensors``."""
+        import polars as pl
+
+        self.feed.movies.write_parquet(folder / MOVIES_FILE)
+        pl.DataFrame({"nconst": self.people.ids}).write_parquet(folder / PEOPLE_FILE)
+        parts = [pl.DataFrame({"part": known}).select(kind=pl.lit(kind), part="part") for kind, known in self._parts]
+        pl.concat(parts).write_parquet(folder / PARTS_FILE)
+        arrays = {f"title_{kind}": encodings for kind, encodings in self.title_parts.encodings.items()}
+        for role, credits in self.people.credits.items():
+            arrays |= {f"{role}_starts": credits.starts, f"{role}_people": credits.keys}
+        write_arrays(folder, arrays)
+
+    @property
+    def _parts(self) -> list[tuple[str, pl.Series]]:
+        return list(self.title_parts.parts.items())
+
+    @classmethod
+    def load(cls, folder: Path) -> Encodings:
+        """Read what ``save`` wrote. Raises ``PipelineError`` naming a bad file."""
+        import polars as pl
+
+        feed = Feed(_read(folder / MOVIES_FILE))
+        ids, parts = _read(folder / PEOPLE_FILE)["nconst"], _read(folder / PARTS_FILE)
+        wanted = {f"{role}_{kind}": 1 for role in ROLES for kind in ("starts", "people")}
+        arrays = read_arrays(folder, wanted | {f"title_{kind}": 2 for kind in KINDS})
+        credits = {role: Incidence(arrays[f"{role}_starts"], arrays[f"{role}_people"], len(ids)) for role in ROLES}
+        people = People(feed, ids, credits)
+        people.prepare()
+        known = {kind: parts.filter(pl.col("kind") == kind)["part"] for kind in KINDS}
+        return cls(feed, people, TitleParts(known, {kind: arrays[f"title_{kind}"] for kind in KINDS}))
+
+
+def _read(path: Path) -> Any:
+    """Read a Parquet file, or raise ``PipelineError`` naming it."""
+    import polars as pl
+
+    try:
+        return pl.read_parquet(path)
+    except FileNotFoundError:
+        raise PipelineError(f"{path}: missing file of a saved predictor; fit it again") from None
+    except pl.exceptions.PolarsError as error:
+        raise PipelineError(f"{path}: not Parquet ({error}); fit the predictor again") from None
