@@ -164,6 +164,7 @@ def prediction_ledger(work: Work) -> Made:
         "prediction_ledger",
     ),
     earlier=TRAINED,
+    optional=("evaluation", "study_reproduction"),
     lineage=("catalogue_changes", "movie_map", "leaderboard", "prediction_ledger"),
     code_version="3",
     settings=lambda request: {"day": request.day},
