@@ -14,7 +14,8 @@ from imdb_pipeline.orchestration.stages import STAGES
 
 PACKAGE = Path(imdb_pipeline.__file__).parent
 HEAVY = ("torch", "transformers", "sklearn", "umap", "lightgbm", "matplotlib", "polars", "pandera", "scipy", "numba")
-PREDICTORS = ["mean", "linear", "knn", "svr", "mlp", "boosting"]
+PREDICTORS = ["mean", "linear", "ridge", "knn", "svr", "mlp", "transformer", "boosting"]
+ON_DEMAND = {"evaluation", "study_reproduction"}
 
 LINEAGE = {
     "title_basics_dump": [],
@@ -29,11 +30,22 @@ LINEAGE = {
     "movie_map": ["movie_embeddings", "movie_neighbours", "movies"],
     "rating_split": ["movies"],
     **{f"{name}_predictor": ["movie_embeddings", "movies", "rating_split"] for name in PREDICTORS},
+    "transformer_predictor": ["movie_documents", "movie_embeddings", "movies", "rating_split"],
     "blend_predictor": sorted(f"{name}_predictor" for name in PREDICTORS),
     "leaderboard": sorted(f"{name}_predictor" for name in [*PREDICTORS, "blend"]),
     "champion": ["leaderboard"],
+    "evaluation": sorted([*(f"{name}_predictor" for name in [*PREDICTORS, "blend"]), "name_basics_dump"]),
+    "study_reproduction": ["movie_documents", "movie_embeddings", "movie_neighbours", "movies", "rating_split"],
     "rating_predictions": ["champion", "movie_embeddings"],
-    "report": ["catalogue_changes", "leaderboard", "movie_map", "rating_predictions"],
+    "prediction_ledger": ["rating_predictions"],
+    "report": [
+        "catalogue_changes",
+        "evaluation",
+        "leaderboard",
+        "movie_map",
+        "prediction_ledger",
+        "study_reproduction",
+    ],
     "release": ["report"],
 }
 GROUPS = {
@@ -41,9 +53,15 @@ GROUPS = {
     "catalogue": ["catalogue_changes", "movie_documents", "movies"],
     "embeddings": ["movie_embeddings", "movie_map", "movie_neighbours"],
     "models": sorted(
-        ["rating_split", "leaderboard", "champion", *(f"{name}_predictor" for name in [*PREDICTORS, "blend"])]
+        [
+            "rating_split",
+            "leaderboard",
+            "champion",
+            *(f"{name}_predictor" for name in [*PREDICTORS, "blend"]),
+            *ON_DEMAND,
+        ]
     ),
-    "results": ["rating_predictions", "release", "report"],
+    "results": ["prediction_ledger", "rating_predictions", "release", "report"],
 }
 WHOLE = {"whole_gzip", "row_count", "new_content", "snapshot_accepted"}
 CHECKS = {
@@ -63,6 +81,7 @@ CHECKS = {
     "movie_documents": {"documents_table"},
     "movie_embeddings": {"every_document_embedded"},
     **{f"{name}_predictor": {"beats_the_mean"} for name in [*PREDICTORS, "blend"] if name != "mean"},
+    "rating_predictions": {"coverage"},
     **dict.fromkeys(GROUPS["dumps"], WHOLE),
     "title_ratings_dump": {*WHOLE, "title_ratings_table"},
 }
@@ -127,12 +146,15 @@ def test_the_partitions_are_utc_days_from_a_fixed_one_to_today():
 def test_the_jobs_cover_all_of_it_a_day_and_training():
     jobs = {
         name: {key.to_user_string() for key in defs.resolve_job_def(name).asset_layer.executable_asset_keys}
-        for name in ("everything", "daily", "training")
+        for name in ("everything", "daily", "training", "study", "evaluate", "everything_and_study")
     }
-    trained = set(GROUPS["models"])
+    trained = set(GROUPS["models"]) - ON_DEMAND
     assert jobs["everything"] == set(STAGES)
     assert jobs["daily"] == set(STAGES) - trained
     assert jobs["training"] == trained | set(GROUPS["results"])
+    assert jobs["study"] == {"study_reproduction", "report", "release"}
+    assert jobs["evaluate"] == {"evaluation", "report", "release"}
+    assert jobs["everything_and_study"] == {*STAGES, "study_reproduction"}
 
 
 def test_gpu_assets_share_one_pool():
@@ -145,7 +167,9 @@ def test_gpu_assets_share_one_pool():
         "movie_embeddings",
         "movie_neighbours",
         "movie_map",
-        *(f"{name}_predictor" for name in ("knn", "svr", "mlp")),
+        *(f"{name}_predictor" for name in ("knn", "svr", "mlp", "transformer")),
+        "champion",
+        *ON_DEMAND,
     }
 
 
