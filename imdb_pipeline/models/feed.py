@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import lightgbm
     import numpy as np
     import polars as pl
 
@@ -43,10 +44,13 @@ class Feed:
     expected
         float32, shape (folds + 1, n): the rating of each to be expected without knowing its people, as a difference
         from the mean, from ratings outside a fold; the last row from all.
+    expecting
+        The trees that say so of a movie that does not feed.
     """
 
     movies: pl.DataFrame
     expected: np.ndarray
+    expecting: lightgbm.Booster
 
     @classmethod
     def learn(cls, features: Features, *rated: Rated, folds: int = FOLDS) -> tuple[Feed, pl.DataFrame]:
@@ -63,7 +67,7 @@ class Feed:
         )
         order = frame["tconst"].arg_sort()
         frame, movies = frame[order], movies[order]
-        return cls(frame, _expected(features.matrix(movies), frame, folds)), movies
+        return cls(frame, *_expected(features.matrix(movies), frame, folds)), movies
 
     def __len__(self) -> int:
         return len(self.movies)
@@ -85,6 +89,32 @@ class Feed:
 
         return np.append(self.movies["fold"].to_numpy(), np.int32(NO_FOLD))[places]
 
+    def expect(self, structure: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Return the ratings to be expected, as differences from the mean: float32, shape (n,).
+
+        Parameters
+        ----------
+        structure
+            float32, shape (n, features): of ``Features``.
+        places
+            As from ``places_of``. Of a movie that feeds it is what was expected without its fold.
+        """
+        import numpy as np
+
+        found = self.expected[self.folds_of(places), places]
+        new = np.flatnonzero(places < 0)
+        if len(new):
+            predicted = self.expecting.predict(structure[new], num_threads=threads_for(len(new)))
+            found[new] = np.asarray(predicted) - self._mean(self.movies["weight"].to_numpy())
+        return found
+
+    def _mean(self, weights: np.ndarray) -> float:
+        """Return the weighted mean of the ratings that feed, 0 where nothing does."""
+        import numpy as np
+
+        weights, total = weights.astype(np.float64), weights.sum(dtype=np.float64)
+        return float(weights @ self.movies["rating"].to_numpy() / total) if total else 0.0
+
     def without(self, fold: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return what feeds where ``fold`` is left out: float32, shape (n,) each, 0 for the movies of ``fold``.
 
@@ -94,9 +124,7 @@ class Feed:
 
         weights = np.where(self.movies["fold"].to_numpy() != fold, self.movies["weight"].to_numpy(), 0)
         ratings = self.movies["rating"].to_numpy()
-        total = weights.sum(dtype=np.float64)
-        mean = float(weights.astype(np.float64) @ ratings / total) if total else 0.0
-        weighted = (weights * (ratings - mean)).astype(np.float32)
+        weighted = (weights * (ratings - self._mean(weights))).astype(np.float32)
         return weights.astype(np.float32), weighted, weighted - weights * self.expected[fold]
 
 
@@ -105,8 +133,8 @@ def fold_of(tconst: str, folds: int) -> int:
     return int(hashlib.sha256(f"fold {tconst}".encode()).hexdigest()[:8], 16) % folds
 
 
-def _expected(matrix: np.ndarray, movies: pl.DataFrame, folds: int) -> np.ndarray:
-    """Return ``Feed.expected``, from a small model for each fold that learns from all other folds."""
+def _expected(matrix: np.ndarray, movies: pl.DataFrame, folds: int) -> tuple[np.ndarray, lightgbm.Booster]:
+    """Return ``Feed.expected`` and ``Feed.expecting``: small models, one for each fold left out, and one of all."""
     import lightgbm
     import numpy as np
 
@@ -114,9 +142,6 @@ def _expected(matrix: np.ndarray, movies: pl.DataFrame, folds: int) -> np.ndarra
     expected = []
     for left_out in [*range(folds), NO_FOLD]:
         used = fold != left_out
-        if not used.any():
-            expected.append(np.zeros(len(movies), dtype=np.float32))
-            continue
         parameters = {
             "objective": "regression",
             "learning_rate": 0.1,
@@ -138,7 +163,7 @@ def _expected(matrix: np.ndarray, movies: pl.DataFrame, folds: int) -> np.ndarra
         mean = np.average(rating[used].astype(np.float64), weights=weight[used])
         predicted = np.asarray(trees.predict(matrix, num_threads=threads_for(len(movies))))
         expected.append((predicted - mean).astype(np.float32))
-    return np.stack(expected)
+    return np.stack(expected), trees
 
 
 def threads_for(rows: int) -> int:
