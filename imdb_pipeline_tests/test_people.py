@@ -49,9 +49,10 @@ def rated(frame, ratings, votes=100):
 class Known:
     """Encodings beside the features that they go with."""
 
-    def __init__(self, *some):
+    def __init__(self, *some, by_year=False):
+        self.by_year = by_year
         self.features = Features.learn(some[0].movies)
-        self.encodings = Encodings.learn(self.features, *some)
+        self.encodings = Encodings.learn(self.features, *some, by_year=by_year)
         self.names = self.encodings.names
 
     def matrix(self, frame):
@@ -79,18 +80,18 @@ def known():
     return crowd(300, 1), replace(crowd(60, 2, first=1000), votes=np.full(60, 8))
 
 
-@pytest.fixture(scope="module")
-def learned(known):
-    return Known(*known)
+@pytest.fixture(scope="module", params=[False, True], ids=["folds by id", "folds by year"])
+def learned(known, request):
+    return Known(*known, by_year=request.param)
 
 
-@pytest.mark.parametrize("row", range(0, 300, 60))
+@pytest.mark.parametrize("row", [3, 158, 299])
 def test_a_rating_changes_no_feature_of_its_own_movie_but_those_of_others(known, learned, row):
     train, few = known
     ratings = train.ratings.copy()
     ratings[row] = 11 - ratings[row]
     before = learned.matrix(train.movies)
-    after = Known(replace(train, ratings=ratings), few).matrix(train.movies)
+    after = Known(replace(train, ratings=ratings), few, by_year=learned.by_year).matrix(train.movies)
     np.testing.assert_array_equal(after[row], before[row])
     changed = np.flatnonzero((after != before).any(axis=1) & ~np.isnan(before).all(axis=1))
     assert len(changed) > 100
@@ -99,11 +100,11 @@ def test_a_rating_changes_no_feature_of_its_own_movie_but_those_of_others(known,
 def test_neither_does_that_of_a_movie_with_few_votes_which_feeds_the_others(known, learned):
     train, few = known
     people = learned
-    changed = Known(train, replace(few, ratings=few.ratings[::-1].copy()))
+    changed = Known(train, replace(few, ratings=few.ratings[::-1].copy()), by_year=learned.by_year)
     assert (people.matrix(train.movies) != changed.matrix(train.movies)).any()
     one = few.ratings.copy()
     one[7] = 11 - one[7]
-    once = Known(train, replace(few, ratings=one))
+    once = Known(train, replace(few, ratings=one), by_year=learned.by_year)
     np.testing.assert_array_equal(once.matrix(few.movies[7:8]), people.matrix(few.movies[7:8]))
 
 
@@ -111,7 +112,7 @@ def test_votes_weigh_a_rating_but_not_that_of_their_own_movie(known, learned):
     train, few = known
     votes = train.votes.copy()
     votes[5] = 1_000_000
-    people, other = learned, Known(replace(train, votes=votes), few)
+    people, other = learned, Known(replace(train, votes=votes), few, by_year=learned.by_year)
     np.testing.assert_array_equal(other.matrix(train.movies[5:6]), people.matrix(train.movies[5:6]))
     assert (other.matrix(train.movies) != people.matrix(train.movies)).any()
 
@@ -244,3 +245,19 @@ def test_a_column_under_audit_is_a_feature_and_such_a_model_is_not_saved(known, 
     assert model.fields[-1] == "leak"
     with pytest.raises(ValueError, match="audit"):
         model.save(tmp_path)
+
+
+def test_years_to_come_are_mimicked_where_validation_is_later_than_training(known):
+    early, late = (known[0].movies.with_columns(release_year=pl.lit(year, dtype=pl.Int32)) for year in (2001, 2009))
+    later = replace(crowd(100, 3, first=3000), movies=late[:100].with_columns(tconst="x" + pl.col("tconst")))
+    train = examples(
+        replace(
+            known[0], movies=early.with_columns(release_year=pl.col("tconst").str.slice(-1).cast(pl.Int32) % 7 + 2000)
+        )
+    )
+    model = boosting.fit(train, examples(later), seed=1, device="cpu", leaves=(7,), max_trees=25, seeds=1)
+    assert model.settings["folds"] == "years"
+    feed = model.encodings.feed.movies
+    assert feed.group_by("release_year").agg(pl.col("fold").n_unique())["fold"].to_list() == [1] * 7
+    assert feed["fold"].n_unique() == 7
+    assert boosting.refit(model, train, seed=2, device="cpu").settings["folds"] == "years"

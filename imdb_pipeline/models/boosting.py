@@ -143,7 +143,8 @@ def fit(
 ) -> BoostingModel:
     """Grow trees until ``patience`` of them bring nothing on validation; the number of leaves is chosen there too.
 
-    Always on the CPU, with a fixed number of threads and LightGBM's deterministic mode: the same text every time.
+    Where validation is of later years than training, the encodings are out of fold by years rather than by ids. Always
+    on the CPU, with a fixed number of threads and LightGBM's deterministic mode: the same text every time.
 
     Parameters
     ----------
@@ -156,7 +157,8 @@ def fit(
     """
     import numpy as np
 
-    features, encodings, rows = _learn(train, extra)
+    by_year = _is_later(validation, train)
+    features, encodings, rows = _learn(train, extra, by_year=by_year)
     judged = _matrix(features, encodings, validation.inputs.movies, extra)
     curve, best = [], None
     for leaf_count in leaves:
@@ -178,6 +180,7 @@ def fit(
         if mse < error:
             error, count = mse, trees
     settings = _settings(parameters, seeds, count, features, encodings) | {
+        "folds": "years" if by_year else "ids",
         "leaves_tried": list(leaves),
         "patience": patience,
         "chosen_on": "validation",
@@ -188,11 +191,13 @@ def fit(
 def refit(model: BoostingModel, rated: Examples, *, seed: int, device: str) -> BoostingModel:
     """Fit anew on ``rated``, as many trees with as many leaves as ``model`` has."""
     settings = model.settings
-    features, encodings, rows = _learn(rated, model.extra)
+    features, encodings, rows = _learn(rated, model.extra, by_year=settings["folds"] == "years")
     parameters = _parameters(settings["leaves"], settings["parameters"]["learning_rate"], seed, len(rows.ratings))
     grown = _grow(rows, parameters, settings["trees"], settings["seeds"])
     trees = tuple(_cut(each, settings["trees"]) for each in grown)
-    settings = _settings(parameters, settings["seeds"], settings["trees"], features, encodings)
+    settings = _settings(parameters, settings["seeds"], settings["trees"], features, encodings) | {
+        "folds": settings["folds"]
+    }
     return BoostingModel(trees, features, encodings, settings, [], model.extra)
 
 
@@ -205,7 +210,13 @@ class _Rows:
     weights: np.ndarray
 
 
-def _learn(train: Examples, extra: pl.DataFrame | None) -> tuple[Features, Encodings, _Rows]:
+def _is_later(some: Examples, others: Examples) -> bool:
+    """Return whether all movies of ``some`` are of later years than all of ``others``."""
+    first, last = some.inputs.movies["release_year"].min(), others.inputs.movies["release_year"].max()
+    return bool(first is not None and last is not None and first > last)  # pyright: ignore[reportOperatorIssue]
+
+
+def _learn(train: Examples, extra: pl.DataFrame | None, *, by_year: bool) -> tuple[Features, Encodings, _Rows]:
     """Learn the features from the training movies and return them with the rows to learn from."""
     import numpy as np
     import polars as pl
@@ -218,7 +229,7 @@ def _learn(train: Examples, extra: pl.DataFrame | None) -> tuple[Features, Encod
         rated.append(train.few_votes)
         scales.append(FEW_VOTES_WEIGHT)
     features = Features.learn(train.inputs.movies)
-    encodings = Encodings.learn(features, *rated)
+    encodings = Encodings.learn(features, *rated, by_year=by_year)
     weights = [scale * each.votes / (each.votes + HALF_WEIGHT_VOTES) for each, scale in zip(rated, scales, strict=True)]
     rows = _Rows(
         _matrix(features, encodings, pl.concat([each.movies for each in rated]), extra),

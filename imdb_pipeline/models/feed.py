@@ -53,8 +53,17 @@ class Feed:
     expecting: lightgbm.Booster
 
     @classmethod
-    def learn(cls, features: Features, *rated: Rated, folds: int = FOLDS) -> tuple[Feed, pl.DataFrame]:
-        """Return what feeds, and its inputs in the same order; ``features`` are what a rating is expected from."""
+    def learn(cls, features: Features, *rated: Rated, by_year: bool) -> tuple[Feed, pl.DataFrame]:
+        """Return what feeds, and its inputs in the same order.
+
+        Parameters
+        ----------
+        features
+            What a rating is expected from.
+        by_year
+            Whether a fold is of neighbouring years rather than drawn by id: a movie is then told nothing of its own
+            years, as movies of years to come will not be.
+        """
         import numpy as np
         import polars as pl
 
@@ -63,11 +72,11 @@ class Feed:
         frame = movies.select("tconst", pl.col("release_year").cast(pl.Int32)).with_columns(
             rating=pl.Series(ratings, dtype=pl.Float32),
             weight=pl.Series(votes / (votes + HALF_WEIGHT_VOTES), dtype=pl.Float32),
-            fold=pl.Series([fold_of(tconst, folds) for tconst in movies["tconst"]], dtype=pl.Int32),
+            fold=_folds_by_year(movies["release_year"]) if by_year else _folds_by_id(movies["tconst"]),
         )
         order = frame["tconst"].arg_sort()
         frame, movies = frame[order], movies[order]
-        return cls(frame, *_expected(features.matrix(movies), frame, folds)), movies
+        return cls(frame, *_expected(features.matrix(movies), frame)), movies
 
     def __len__(self) -> int:
         return len(self.movies)
@@ -128,19 +137,30 @@ class Feed:
         return weights.astype(np.float32), weighted, weighted - weights * self.expected[fold]
 
 
-def fold_of(tconst: str, folds: int) -> int:
-    """Return the fold of a movie, from 0: by its id, so that it stays there from one day to the next."""
-    return int(hashlib.sha256(f"fold {tconst}".encode()).hexdigest()[:8], 16) % folds
+def _folds_by_id(ids: pl.Series) -> pl.Series:
+    """Return the fold of each movie, from 0, by its id alone: it stays there from one day to the next."""
+    import polars as pl
+
+    digests = (hashlib.sha256(f"fold {tconst}".encode()).hexdigest() for tconst in ids)
+    return pl.Series([int(digest[:8], 16) % FOLDS for digest in digests], dtype=pl.Int32)
 
 
-def _expected(matrix: np.ndarray, movies: pl.DataFrame, folds: int) -> tuple[np.ndarray, lightgbm.Booster]:
+def _folds_by_year(years: pl.Series) -> pl.Series:
+    """Return the fold of each movie, from 0: neighbouring years, about as many movies in each; no year is the first."""
+    import polars as pl
+
+    earlier = (years.fill_null(0).rank("min") - 1) / max(len(years), 1)
+    return (earlier * FOLDS).floor().rank("dense").cast(pl.Int32) - 1
+
+
+def _expected(matrix: np.ndarray, movies: pl.DataFrame) -> tuple[np.ndarray, lightgbm.Booster]:
     """Return ``Feed.expected`` and ``Feed.expecting``: small models, one for each fold left out, and one of all."""
     import lightgbm
     import numpy as np
 
     fold, rating, weight = (movies[name].to_numpy() for name in ("fold", "rating", "weight"))
     expected = []
-    for left_out in [*range(folds), NO_FOLD]:
+    for left_out in [*range(int(fold.max()) + 1), NO_FOLD]:
         used = fold != left_out
         parameters = {
             "objective": "regression",
