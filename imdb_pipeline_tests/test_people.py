@@ -14,7 +14,7 @@ from imdb_pipeline.models.credits import credits_of, known_people
 from imdb_pipeline.models.encodings import Encodings
 from imdb_pipeline.models.examples import INPUT_COLUMNS, Examples, Inputs, Rated
 from imdb_pipeline.models.features import Features
-from imdb_pipeline.models.incidence import Incidence
+from imdb_pipeline.models.incidence import Incidence, numbers_of
 
 CREDITS = pl.List(pl.Struct({"nconst": pl.String, "category": pl.String, "name": pl.String}))
 CATEGORIES = ("director", "writer", "producer", "actor", "actress", "composer")
@@ -261,3 +261,11 @@ def test_years_to_come_are_mimicked_where_validation_is_later_than_training(know
     assert feed.group_by("release_year").agg(pl.col("fold").n_unique())["fold"].to_list() == [1] * 7
     assert feed["fold"].n_unique() == 7
     assert boosting.refit(model, train, seed=2, device="cpu").settings["folds"] == "years"
+
+
+def test_few_keys_and_many_are_found_alike():
+    known = pl.Series([f"nm{number:04d}" for number in range(0, 2000, 2)])
+    keys = pl.Series(["nm0004", "nm0005", "nm1998", "nm1999", "a", "zz", "nm0000"])
+    expected = [2, 1000, 999, 1000, 1000, 1000, 0]
+    assert numbers_of(keys, known).tolist() == expected
+    assert numbers_of(pl.concat([keys] * 10), known).tolist() == expected * 10

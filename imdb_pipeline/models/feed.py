@@ -12,6 +12,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from imdb_pipeline.models.incidence import numbers_of
+
 if TYPE_CHECKING:
     import lightgbm
     import numpy as np
@@ -87,10 +89,11 @@ class Feed:
         return [*range(len(self.expected) - 1), NO_FOLD]
 
     def places_of(self, movies: pl.DataFrame) -> np.ndarray:
-        """Return the row of each movie that feeds, by its ``tconst``, and -1 for others: int64, shape (n,)."""
-        rows = self.movies.select("tconst").with_row_index("row")
-        found = movies.select("tconst").join(rows, on="tconst", how="left", maintain_order="left")
-        return found["row"].cast(int).fill_null(-1).to_numpy()
+        """Return the row of each movie that feeds, by its ``tconst``, and -1 for others: int32, shape (n,)."""
+        import numpy as np
+
+        places = numbers_of(movies["tconst"], self.movies["tconst"])
+        return np.where(places < len(self), places, -1)
 
     def folds_of(self, places: np.ndarray) -> np.ndarray:
         """Return the folds of movies from ``places_of``, ``NO_FOLD`` for those that do not feed: int32, shape (n,)."""
