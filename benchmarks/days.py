@@ -268,7 +268,7 @@ class Simulation:
 def faults(home: Path, good: set[str]) -> list[str]:
     """Return what is not as it should be after all days."""
     from imdb_pipeline.errors import PipelineError
-    from imdb_pipeline.orchestration.publishing import STAGES
+    from imdb_pipeline.orchestration.stages import STAGES
     from imdb_pipeline.store import Store
 
     store = Store(home / "store")
@@ -295,8 +295,8 @@ def faults(home: Path, good: set[str]) -> list[str]:
 def replay(home: Path) -> tuple[list[str], list[str]]:
     """Make every archived day again from its dumps; return the days, and what came out otherwise."""
     from imdb_pipeline.orchestration.assets.results import TRAINED
-    from imdb_pipeline.orchestration.publishing import STAGES
     from imdb_pipeline.orchestration.runs import execute, prepare
+    from imdb_pipeline.orchestration.stages import STAGES
     from imdb_pipeline.settings import settle
     from imdb_pipeline.store import Store
 

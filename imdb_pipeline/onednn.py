@@ -6,7 +6,7 @@ PyTorch's own float32 products are MKL's: on an AMD CPU with AVX-512 oneDNN is t
 from __future__ import annotations
 
 import platform
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -30,15 +30,38 @@ def linear(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None =
     return torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")
 
 
-def use_for_linear_layers(model: torch.nn.Module) -> None:
-    """Let the linear layers of a float32 model on the CPU compute so, where it is available: for inference alone."""
+def use_for_linear_layers(model: torch.nn.Module, *, training: bool = False) -> None:
+    """Let the linear layers of a float32 model on the CPU compute so, where it is available.
+
+    Parameters
+    ----------
+    training
+        With a gradient; else for inference alone.
+    """
+    import torch
     from torch import nn
 
     if not available():
         return
 
+    class Product(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+            ctx.save_for_backward(rows, weight)
+            return linear(rows, weight, bias)
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+            rows, weight = ctx.saved_tensors
+            flat = gradients[0].flatten(0, -2)
+            to_rows = linear(gradients[0].contiguous(), weight.t().contiguous())
+            to_weight = linear(flat.t().contiguous(), rows.flatten(0, -2).t().contiguous())
+            return to_rows, to_weight, flat.sum(0) if ctx.needs_input_grad[2] else None
+
     class OneDnnLinear(nn.Linear):
         def forward(self, input: torch.Tensor) -> torch.Tensor:
+            if training and torch.is_grad_enabled():
+                return Product.apply(input, self.weight, self.bias)  # pyright: ignore[reportReturnType]
             return linear(input, self.weight, self.bias)
 
     for module in model.modules():

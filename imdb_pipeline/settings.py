@@ -90,6 +90,8 @@ class TrainingSettings:
 
     every_days: Annotated[int, Field(ge=1)] = 7
     """the training schedule starts a run when the newest champion is this old"""
+    folds: Annotated[int, Field(ge=2, le=20)] = 4
+    """parts of the training movies, each predicted by a champion that was fitted without it"""
     seed: Annotated[int, Field(ge=0)] = 0
 
 

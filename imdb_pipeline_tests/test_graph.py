@@ -10,7 +10,7 @@ import pytest
 
 import imdb_pipeline
 from imdb_pipeline.definitions import defs
-from imdb_pipeline.orchestration.publishing import STAGES
+from imdb_pipeline.orchestration.stages import STAGES
 
 PACKAGE = Path(imdb_pipeline.__file__).parent
 HEAVY = ("torch", "transformers", "sklearn", "umap", "lightgbm", "matplotlib", "polars", "pandera", "scipy", "numba")
@@ -29,9 +29,10 @@ LINEAGE = {
     "movie_map": ["movie_embeddings", "movie_neighbours", "movies"],
     "rating_split": ["movies"],
     **{f"{name}_predictor": ["movie_embeddings", "movies", "rating_split"] for name in PREDICTORS},
-    "leaderboard": sorted(f"{name}_predictor" for name in PREDICTORS),
-    "champion": sorted(["leaderboard", *(f"{name}_predictor" for name in PREDICTORS)]),
-    "rating_predictions": ["champion", "movie_embeddings", "movies", "rating_split"],
+    "blend_predictor": sorted(f"{name}_predictor" for name in PREDICTORS),
+    "leaderboard": sorted(f"{name}_predictor" for name in [*PREDICTORS, "blend"]),
+    "champion": ["leaderboard"],
+    "rating_predictions": ["champion", "movie_embeddings"],
     "report": ["catalogue_changes", "leaderboard", "movie_map", "rating_predictions"],
     "release": ["report"],
 }
@@ -39,7 +40,9 @@ GROUPS = {
     "dumps": ["name_basics_dump", "title_basics_dump", "title_principals_dump", "title_ratings_dump"],
     "catalogue": ["catalogue_changes", "movie_documents", "movies"],
     "embeddings": ["movie_embeddings", "movie_map", "movie_neighbours"],
-    "models": sorted(["rating_split", "leaderboard", "champion", *(f"{name}_predictor" for name in PREDICTORS)]),
+    "models": sorted(
+        ["rating_split", "leaderboard", "champion", *(f"{name}_predictor" for name in [*PREDICTORS, "blend"])]
+    ),
     "results": ["rating_predictions", "release", "report"],
 }
 WHOLE = {"whole_gzip", "row_count", "new_content", "snapshot_accepted"}
@@ -59,7 +62,7 @@ CHECKS = {
     },
     "movie_documents": {"documents_table"},
     "movie_embeddings": {"every_document_embedded"},
-    **{f"{name}_predictor": {"beats_the_mean"} for name in PREDICTORS if name != "mean"},
+    **{f"{name}_predictor": {"beats_the_mean"} for name in [*PREDICTORS, "blend"] if name != "mean"},
     **dict.fromkeys(GROUPS["dumps"], WHOLE),
     "title_ratings_dump": {*WHOLE, "title_ratings_table"},
 }

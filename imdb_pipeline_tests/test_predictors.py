@@ -15,12 +15,13 @@ from imdb_pipeline.models.evaluate import evaluate
 from imdb_pipeline.models.examples import INPUT_COLUMNS, Examples, Inputs, Parts
 from imdb_pipeline.models.features import Features
 from imdb_pipeline.models.fitting import PREDICTORS, fit_predictor, load_predictor
+from imdb_pipeline.models.search import Axis
 
 QUICK = {
     "mean": {},
     "linear": {},
     "knn": {},
-    "svr": {"gammas": (1.0, 2.0), "cs": (0.5, 2.0), "epsilons": (0.3,)},
+    "svr": {"gammas": Axis.fixed(1.0, 2.0), "cs": Axis.fixed(0.5, 2.0), "epsilons": Axis.fixed(0.3)},
     "mlp": {"cycles": 2, "dropout": 0.3},
     "boosting": {"leaves": (7,), "max_trees": 150, "seeds": 2},
 }
@@ -116,6 +117,7 @@ def test_the_ratings_of_the_test_set_change_no_prediction(name, parts, monkeypat
         fit_predictor(name, Parts(train, validation, part), seed=1, device="cpu") for part in (test, shuffled)
     )
     assert plain.predictions["prediction"].equals(other.predictions["prediction"])
+    assert plain.model.settings == other.model.settings
     assert plain.metrics["validation"] == other.metrics["validation"]
 
 

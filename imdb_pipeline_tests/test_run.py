@@ -12,7 +12,7 @@ import pytest
 from imdb_pipeline import api
 from imdb_pipeline.definitions import defs
 from imdb_pipeline.orchestration.instance import open_instance
-from imdb_pipeline.orchestration.publishing import STAGES
+from imdb_pipeline.orchestration.stages import STAGES
 from imdb_pipeline.store import Store, sha256
 from imdb_pipeline_tests.commands import run_command
 from imdb_pipeline_tests.conftest import DAY, MOVIES

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from imdb_pipeline.orchestration.publishing import STAGES
+from imdb_pipeline.orchestration.stages import STAGES
 from imdb_pipeline.store import Store
 from imdb_pipeline_tests.commands import run_command
 from imdb_pipeline_tests.conftest import DAY

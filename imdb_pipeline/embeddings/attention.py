@@ -2,7 +2,8 @@
 
 ``register`` makes it one of transformers' attention functions. On CUDA in half precision it is PyTorch's
 variable-length flash attention (``torch.nn.attention.varlen``, PyTorch 2.11 or later); elsewhere sequences of equal
-length go through scaled_dot_product_attention together. Both are behind one operator, which torch.compile keeps whole.
+length go through scaled_dot_product_attention together. Both are behind one operator, which torch.compile keeps whole;
+where a gradient is wanted they are called as they are, and flash attention is an operator itself.
 """
 
 from __future__ import annotations
@@ -41,9 +42,7 @@ def register() -> str:
         window: int,
         scale: float,
     ) -> torch.Tensor:
-        if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
-            return by_flash_attention(query, key, value, starts, longest, window, scale)
-        return by_equal_lengths(query, key, value, starts.tolist(), window, scale)
+        return attend(query, key, value, starts, longest, window, scale)
 
     packed_attention.register_fake(lambda query, *_: query.new_empty(query.shape))
 
@@ -61,14 +60,33 @@ def register() -> str:
         **_: Any,
     ) -> tuple[torch.Tensor, None]:
         # transformers: (1, heads, tokens, width); a token sees those nearer than sliding_window
-        rows = [part[0].transpose(0, 1) for part in (query, key, value)]
+        q, k, v = (part[0].transpose(0, 1) for part in (query, key, value))
         window = -1 if sliding_window is None else sliding_window - 1
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-        attended = torch.ops.imdb_pipeline.packed_attention(*rows, cu_seq_lens_q, max_length_q, window, scale)
+        differentiated = torch.is_grad_enabled() and query.requires_grad
+        compute = attend if differentiated else torch.ops.imdb_pipeline.packed_attention
+        attended = compute(q, k, v, cu_seq_lens_q, max_length_q, window, scale)
         return attended.unsqueeze(0), None
 
     AttentionInterface.register(NAME, attention)
     return NAME
+
+
+def attend(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    starts: torch.Tensor,
+    longest: int,
+    window: int,
+    scale: float,
+) -> torch.Tensor:
+    """Attend in the way that device and precision allow: shapes (tokens, heads, width), starts (sequences + 1,)."""
+    import torch
+
+    if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
+        return by_flash_attention(query, key, value, starts, longest, window, scale)
+    return by_equal_lengths(query, key, value, starts.tolist(), window, scale)
 
 
 def by_flash_attention(
@@ -96,7 +114,7 @@ def by_equal_lengths(
     import torch
     from torch.nn.functional import scaled_dot_product_attention
 
-    attended = query.new_empty(query.shape)
+    attended = []
     lengths = [end - start for start, end in pairwise(starts)]
     start = 0
     for length, group in groupby(lengths):
@@ -109,6 +127,6 @@ def by_equal_lengths(
             place = torch.arange(length, device=query.device)
             mask = (place[:, None] - place).abs() <= window
         result = scaled_dot_product_attention(*batch, attn_mask=mask, scale=scale)
-        attended[start:end].unflatten(0, (-1, length)).copy_(result.transpose(1, 2))
+        attended.append(result.transpose(1, 2).flatten(0, 1))
         start = end
-    return attended
+    return torch.cat(attended)

@@ -23,6 +23,7 @@ from imdb_pipeline.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     import numpy as np
     import torch
@@ -72,17 +73,8 @@ class Encoder:
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
         """Return the tokens of texts, cut at the maximum length; on all cores."""
-        import numpy as np
-
         prompt, lower = self._text_form
-        encodings = self._tokenizer.encode_batch_fast([prompt + (text.lower() if lower else text) for text in texts])
-        lengths = np.fromiter((len(encoding) for encoding in encodings), np.int64, len(encodings))
-        ids = chain.from_iterable(encoding.ids for encoding in encodings)
-        return Tokens(
-            ids=np.fromiter(ids, np.int32, int(lengths.sum())),
-            lengths=lengths,
-            truncated=sum(bool(encoding.overflowing) for encoding in encodings),
-        )
+        return tokenize(self._tokenizer, texts, prompt=prompt, lower=lower)
 
     def encode(
         self, tokens: Tokens, *, done: Callable[[int, int, int], object] = lambda documents, tokens, slots: None
@@ -139,7 +131,7 @@ class Encoder:
         from torch._dynamo.exc import TorchDynamoException
 
         _ = self._forward  # its trial is not to be compiled
-        layers = _layers(self._model)
+        layers = layers_of(self._model)
         for layer in layers:
             layer.compile(dynamic=True, backend=backend)
         try:
@@ -171,42 +163,76 @@ class Encoder:
 
     @cached_property
     def _tokenizer(self) -> Any:
-        from transformers import AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(self._folder, local_files_only=True, trust_remote_code=False)
-        backend = tokenizer.backend_tokenizer
-        backend.no_padding()
-        backend.enable_truncation(self.identity.max_length)
-        return backend
+        return load_tokenizer(self._folder, self.identity.max_length)
 
     @cached_property
     def _model(self) -> Any:
-        import torch
-        from safetensors import SafetensorError
-        from transformers import AutoModel
-        from transformers.utils import logging as transformers_logging
-
         from imdb_pipeline.onednn import use_for_linear_layers
 
-        transformers_logging.disable_progress_bar()
-        try:
-            model = AutoModel.from_pretrained(
-                self._folder,
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-                dtype=getattr(torch, self.identity.dtype),
-            )
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            raise InputError(
-                f"encoder {self._folder}: the model cannot be loaded ({first_line(error)}); give another"
-            ) from None
+        model = load_model(self._folder, dtype=self.identity.dtype)
         if self.device == "cpu" and self.identity.dtype == "float32":
             use_for_linear_layers(model)
         return model.to(self.device).eval()
 
 
-def _layers(model: torch.nn.Module) -> list[torch.nn.Module]:
+def load_tokenizer(folder: Path, max_length: int) -> Any:
+    """Return the tokenizer (of the library tokenizers) in a folder, which cuts texts at ``max_length`` tokens."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    backend = tokenizer.backend_tokenizer
+    backend.no_padding()
+    backend.enable_truncation(max_length)
+    return backend
+
+
+def load_model(folder: Path, *, dtype: str) -> Any:
+    """Return the model of transformers in a folder, on the CPU.
+
+    Raises
+    ------
+    InputError
+        Its weights cannot be loaded.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoModel
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    try:
+        return AutoModel.from_pretrained(
+            folder,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=getattr(torch, dtype),
+        )
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise InputError(f"encoder {folder}: the model cannot be loaded ({first_line(error)}); give another") from None
+
+
+def tokenize(tokenizer: Any, texts: Sequence[str], *, prompt: str = "", lower: bool = False) -> Tokens:
+    """Return the tokens of texts, cut where the tokenizer (of the library tokenizers) is told to; on all cores.
+
+    Parameters
+    ----------
+    prompt, lower
+        As from ``read_text_form``.
+    """
+    import numpy as np
+
+    encodings = tokenizer.encode_batch_fast([prompt + (text.lower() if lower else text) for text in texts])
+    lengths = np.fromiter((len(encoding) for encoding in encodings), np.int64, len(encodings))
+    ids = chain.from_iterable(encoding.ids for encoding in encodings)
+    return Tokens(
+        ids=np.fromiter(ids, np.int32, int(lengths.sum())),
+        lengths=lengths,
+        truncated=sum(bool(encoding.overflowing) for encoding in encodings),
+    )
+
+
+def layers_of(model: torch.nn.Module) -> list[torch.nn.Module]:
     """Return the model's longest list of layers."""
     from torch import nn
 

@@ -109,10 +109,15 @@ class Forward:
         import torch
         from torch.nn.functional import normalize
 
-        lengths = torch.tensor([len(text) for text in ids])
         with torch.inference_mode():
-            pooled = self._packed(ids, lengths) if self.packed else self._padded(ids, lengths)
-            return normalize(pooled, dim=-1)
+            return normalize(self.pooled(ids), dim=-1)
+
+    def pooled(self, ids: list[np.ndarray]) -> torch.Tensor:
+        """Return the pooled vectors as they are, float32 of the same shape; with a gradient, where one is wanted."""
+        import torch
+
+        lengths = torch.tensor([len(text) for text in ids])
+        return self._packed(ids, lengths) if self.packed else self._padded(ids, lengths)
 
     def slots(self, lengths: np.ndarray) -> int:
         """Return how many tokens a batch computes, padding included."""
@@ -137,7 +142,7 @@ class Forward:
             max_length_q=int(lengths.max()),
         ).last_hidden_state[0]
         if self.pooling == "cls":
-            return hidden[self._moved(starts[:-1].long())].float()
+            return hidden.index_select(0, self._moved(starts[:-1].long())).float()
         # unsafe: without looking at the lengths, for which the GPU would have to be waited for
         return torch.segment_reduce(hidden.float(), "mean", lengths=self._moved(lengths), unsafe=True)
 
@@ -165,7 +170,7 @@ class Forward:
         return tensor.pin_memory().to(self.model.device, non_blocking=True)
 
 
-def choose_forward(model: Any, *, pooling: str, padding: int, longest: int) -> Forward:
+def choose_forward(model: Any, *, pooling: str, padding: int, longest: int, trains: bool = False) -> Forward:
     """Return how a model is given batches: packed where a trial shows that a text has the same vector as alone.
 
     The trial is in float32, where nothing but rounding may differ; in half precision on CUDA the attention kernel is
@@ -175,6 +180,9 @@ def choose_forward(model: Any, *, pooling: str, padding: int, longest: int) -> F
     ----------
     longest
         Tokens that the model takes.
+    trains
+        The model, with weights in float32, is to be trained: on CUDA in half precision by autocast, and the gradient
+        of the attention kernel is tried as well.
 
     Raises
     ------
@@ -182,7 +190,7 @@ def choose_forward(model: Any, *, pooling: str, padding: int, longest: int) -> F
         Memory is too short even for that.
     """
     packed, padded = (Forward(model, pooling, padding, packed=packed) for packed in (True, False))
-    half = str(model.dtype) in ("torch.bfloat16", "torch.float16")
+    half = trains or str(model.dtype) in ("torch.bfloat16", "torch.float16")
     if model.device.type == "cuda" and not half:
         return padded
     if not getattr(model, "_supports_attention_backend", False):
@@ -191,10 +199,13 @@ def choose_forward(model: Any, *, pooling: str, padding: int, longest: int) -> F
     window = getattr(model.config, "sliding_window", None)
     try:
         if half and model.device.type == "cuda":
-            _try_kernel(model.device, -1 if window is None else window)
-        _try_model(packed if not half else replace(packed, model=deepcopy(model).float()), window or 0, longest)
+            width = model.config.hidden_size // model.config.num_attention_heads if trains else 64
+            _try_kernel(model.device, -1 if window is None else window, width, gradient=trains)
+        _try_model(
+            packed if not half or trains else replace(packed, model=deepcopy(model).float()), window or 0, longest
+        )
     except (TypeError, ValueError, IndexError, RuntimeError) as error:  # what models say that are not built for it
-        if _out_of_memory(error):
+        if out_of_memory(error):
             raise PipelineError(
                 f"out of memory on a few texts to try the encoder with; {_ways(model.device.type)}"
             ) from error
@@ -221,8 +232,16 @@ def _try_model(forward: Forward, window: int, longest: int) -> None:
         raise ValueError(f"packed, a vector is off by {distance:.1e}")
 
 
-def _try_kernel(device: torch.device, window: int) -> None:
-    """Raise ValueError where attention in half precision is not what it is in float32, within sequences and windows."""
+def _try_kernel(device: torch.device, window: int, size: int, *, gradient: bool) -> None:
+    """Raise ValueError where attention in half precision is not what it is in float32, within sequences and windows.
+
+    Parameters
+    ----------
+    size
+        Width of a head.
+    gradient
+        Whether the gradient, by query, key and value, is tried as well.
+    """
     import torch
 
     from imdb_pipeline.embeddings.attention import by_equal_lengths, by_flash_attention
@@ -230,16 +249,25 @@ def _try_kernel(device: torch.device, window: int) -> None:
     draw = torch.Generator().manual_seed(0)
     longest = max(_TRIAL_LENGTHS[0], 2 * window + 2)
     starts = [0, longest, longest + 5, longest + 85]
-    query, key, value = (torch.randn(starts[-1], 2, 64, generator=draw).to(device) for _ in range(3))
+    drawn = torch.randn(4, starts[-1], 2, size, generator=draw).bfloat16().to(device)
+    query, key, value, weights = drawn
     ends = torch.tensor(starts, dtype=torch.int32, device=device)
+    scale = size**-0.5
     for width in {-1, window}:
-        exact = by_equal_lengths(query, key, value, starts, width, 0.125)
-        rounded = by_flash_attention(
-            query.bfloat16(), key.bfloat16(), value.bfloat16(), ends, longest, width, 0.125
-        ).float()
-        error = (rounded - exact).norm() / exact.norm()
-        if not float(error) < _KERNEL_TOLERANCE:
-            raise ValueError(f"flash attention is off by {float(error):.1e}")
+        results = []
+        for dtype in (torch.float32, torch.bfloat16):
+            parts = [part.to(dtype).requires_grad_(gradient) for part in (query, key, value)]
+            if dtype is torch.float32:
+                attended = by_equal_lengths(*parts, starts, width, scale)
+            else:
+                attended = by_flash_attention(*parts, ends, longest, width, scale)
+            if gradient:
+                (attended.float() * weights).sum().backward()
+            results.append([attended.detach().float(), *(part.grad.float() for part in parts if part.grad is not None)])
+        for exact, rounded in zip(*results, strict=True):
+            error = float((rounded - exact).norm() / exact.norm())
+            if not error < _KERNEL_TOLERANCE:
+                raise ValueError(f"flash attention is off by {error:.1e}")
 
 
 def encode(
@@ -268,7 +296,7 @@ def encode(
             vectors.append(forward([texts[row] for row in rows]))
             enough = True
         except (MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
         if not enough:  # only now are the failed batch's tensors free, which the error held
             budget = _halved(min(budget, forward.slots(lengths)), int(lengths.max()), forward.model.device.type)
@@ -281,7 +309,8 @@ def encode(
     return _collected(order, vectors), budget
 
 
-def _out_of_memory(error: Exception) -> bool:
+def out_of_memory(error: Exception) -> bool:
+    """Return whether an error says that memory, the computer's or the GPU's, was too short."""
     return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in _SHORT_OF_MEMORY)
 
 

@@ -239,6 +239,12 @@ def _learn(train: Examples, extra: pl.DataFrame | None, *, by_year: bool) -> tup
     return features, encodings, rows
 
 
+def training_features(train: Examples) -> tuple[list[str], np.ndarray]:
+    """Return the names of the features, and what the trees read of the training movies: float32, (n, features)."""
+    features, encodings, rows = _learn(train, None)
+    return _names(features, encodings, None), rows.matrix[: len(train)]
+
+
 def _names(features: Features, encodings: Encodings, extra: pl.DataFrame | None) -> list[str]:
     return [*features.names, *encodings.names, *([] if extra is None else extra.columns[1:])]
 

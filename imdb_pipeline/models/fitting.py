@@ -45,12 +45,18 @@ class Predictor:
 PREDICTORS = {
     "mean": Predictor("imdb_pipeline.models.mean", "MeanModel"),
     "linear": Predictor("imdb_pipeline.models.linear", "LinearModel"),
+    "ridge": Predictor("imdb_pipeline.models.ridge", "LinearModel"),
     "knn": Predictor("imdb_pipeline.models.knn", "KnnModel"),
     "svr": Predictor("imdb_pipeline.models.svr", "SvrModel"),
     "mlp": Predictor("imdb_pipeline.models.mlp", "MlpModel"),
+    "transformer": Predictor("imdb_pipeline.models.transformer", "DocumentModel", reads_documents=True, resumes=True),
     "boosting": Predictor("imdb_pipeline.models.boosting", "BoostingModel"),
+    "blend": Predictor("imdb_pipeline.models.blend", "BlendModel", resumes=True),
 }
 """The predictors by name."""
+
+MEMBERS = tuple(name for name in PREDICTORS if name != "blend")
+"""Those that are fitted on examples, and that the blend is made of."""
 
 
 class Model(Protocol):
@@ -112,7 +118,7 @@ def fit_predictor(name: str, parts: Parts, *, seed: int, device: str, checkpoint
     Parameters
     ----------
     name
-        One of ``PREDICTORS``.
+        One of ``MEMBERS``.
     parts
         None of them may be empty; ``too_few`` says so of a split beforehand.
     seed
@@ -148,23 +154,33 @@ def can_judge(parts: Parts) -> bool:
 
 def judge(name: str, model: Model, parts: Parts, *, fit_seconds: float, seed: int) -> FitResult:
     """Return how a model, fitted on ``parts.train``, does on validation and test."""
-    import numpy as np
     import polars as pl
 
-    mean = parts.train.ratings.mean(dtype=np.float64)
-    metrics, frames = {}, []
-    for part, examples in (("validation", parts.validation), ("test", parts.test)):
-        predicted = model.predict(examples.inputs)
-        metrics[part] = evaluate(predicted, examples.ratings, np.full(len(examples), mean), seed=seed)
-        frames.append(
-            examples.inputs.movies.select(
-                "tconst",
-                pl.lit(part).alias("split"),
-                pl.Series("rating", examples.ratings, dtype=pl.Float64),
-                pl.Series("prediction", predicted, dtype=pl.Float64),
-            )
+    frames = [
+        examples.inputs.movies.select(
+            "tconst",
+            pl.lit(part).alias("split"),
+            pl.Series("rating", examples.ratings, dtype=pl.Float64),
+            pl.Series("prediction", model.predict(examples.inputs), dtype=pl.Float64),
         )
-    return FitResult(name, model, len(parts.train), metrics, pl.concat(frames), fit_seconds)
+        for part, examples in (("validation", parts.validation), ("test", parts.test))
+    ]
+    mean = float(parts.train.ratings.mean(dtype="float64"))
+    predictions = pl.concat(frames)
+    metrics = judge_predictions(predictions, mean, seed=seed)
+    return FitResult(name, model, len(parts.train), metrics, predictions, fit_seconds)
+
+
+def judge_predictions(predictions: pl.DataFrame, mean: float, *, seed: int) -> dict[str, dict[str, Any]]:
+    """Return what ``evaluate`` says of held-out predictions (tconst, split, rating, prediction), by part."""
+    import numpy as np
+
+    metrics = {}
+    for part in ("validation", "test"):
+        frame = predictions.filter(split=part)
+        ratings = frame["rating"].to_numpy()
+        metrics[part] = evaluate(frame["prediction"].to_numpy(), ratings, np.full(len(frame), mean), seed=seed)
+    return metrics
 
 
 def refit_predictor(

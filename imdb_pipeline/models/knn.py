@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.models.saved import read_arrays, read_settings, write_arrays, write_settings
 from imdb_pipeline.models.scale import embeddings_of, mean_squared_error, on_scale
+from imdb_pipeline.models.search import Axis, search
 from imdb_pipeline.models.tensors import tensor_of
 
 if TYPE_CHECKING:
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
 
     from imdb_pipeline.models.examples import Examples, Inputs
 
-NEIGHBOURS = (5, 10, 20, 40, 80, 160, 320)
-SHARPNESSES = (0.0, 10.0, 20.0, 40.0, 80.0)
+NEIGHBOURS = Axis((4, 8, 16, 32, 64, 128), 2, 1, 512)
+SHARPNESSES = Axis((0.0, 10.0, 20.0, 40.0), 2, 1, 640)
+"""How many are averaged, and how sharply the nearest stand out; the study's were 2 to 19, all alike."""
+
 CELLS_AT_ONCE = 2**26
 """Cosines held at a time: 256 MB in float32."""
 
@@ -62,8 +65,8 @@ def fit(
     *,
     seed: int,
     device: str,
-    neighbours: tuple[int, ...] = NEIGHBOURS,
-    sharpnesses: tuple[float, ...] = SHARPNESSES,
+    neighbours: Axis = NEIGHBOURS,
+    sharpnesses: Axis = SHARPNESSES,
 ) -> KnnModel:
     """Keep the training movies and choose the number of neighbours and their weighting on validation.
 
@@ -73,28 +76,39 @@ def fit(
 
     vectors = train.inputs.embeddings.astype(np.float16)
     ratings = train.ratings.astype(np.float32)
-    usable = sorted({min(count, len(train)) for count in neighbours})
-    cosines, nearest = _nearest(validation.inputs.embeddings, vectors, usable[-1], device)
+    usable = tuple(count for count in neighbours.start if count <= len(train)) or (len(train),)
+    neighbours = replace(neighbours, start=usable, highest=min(neighbours.highest, len(train)))
+    most = int(neighbours.limits[-1])
+    cosines, nearest = _nearest(validation.inputs.embeddings, vectors, most, device)
     near_ratings = ratings[nearest]
-    curve = [
-        {
-            "neighbours": count,
-            "sharpness": sharpness,
-            "validation_mse": mean_squared_error(_average(cosines, near_ratings, count, sharpness), validation.ratings),
-        }
-        for count in usable
-        for sharpness in sharpnesses
-    ]
-    best = min(curve, key=lambda row: row["validation_mse"])
+
+    def errors_of(points: list[dict[str, float]]) -> list[float]:
+        averages = (_average(cosines, near_ratings, int(point["neighbours"]), point["sharpness"]) for point in points)
+        return [mean_squared_error(average, validation.ratings) for average in averages]
+
+    found = search({"neighbours": neighbours, "sharpness": sharpnesses}, errors_of)
+    curve = [row | {"neighbours": int(row["neighbours"])} for row in found.tried]
+    best = found.best
+    # Nothing lies beyond 0, where all weigh alike.
+    on_edge = [name for name in found.on_edge if name != "sharpness" or best["sharpness"] > 0]
     settings = {
         "method": "exact k-nearest neighbours by cosine",
-        "neighbours": best["neighbours"],
+        "neighbours": int(best["neighbours"]),
         "sharpness": best["sharpness"],
-        "neighbours_tried": usable,
-        "sharpnesses_tried": list(sharpnesses),
+        "limits": {"neighbours": neighbours.limits, "sharpness": sharpnesses.limits},
+        "on_edge": on_edge,
         "chosen_on": "validation",
     }
     return KnnModel(vectors, ratings, settings, curve, device)
+
+
+def refit(model: KnnModel, rated: Examples, *, seed: int, device: str) -> KnnModel:
+    """Keep all of ``rated`` in place of the training movies; as many neighbours, weighted alike."""
+    import numpy as np
+
+    vectors, ratings = rated.inputs.embeddings.astype(np.float16), rated.ratings.astype(np.float32)
+    settings = model.settings | {"neighbours": min(model.settings["neighbours"], len(rated))}
+    return replace(model, vectors=vectors, ratings=ratings, settings=settings, device=device)
 
 
 def _nearest(queries: np.ndarray, vectors: np.ndarray, count: int, device: str) -> tuple[np.ndarray, np.ndarray]:

@@ -48,3 +48,8 @@ def fit(train: Examples, validation: Examples, *, seed: int, device: str) -> Mea
 
     mean = np.array([train.ratings.astype(np.float64).mean()])
     return MeanModel(mean, {"method": "mean of the training ratings", "mean": float(mean[0])}, [])
+
+
+def refit(model: MeanModel, rated: Examples, *, seed: int, device: str) -> MeanModel:
+    """Take the mean of all of ``rated``."""
+    return fit(rated, rated, seed=seed, device=device)

@@ -19,10 +19,18 @@ standard error of a mean squared error is above a quarter of it, and no comparis
 """
 
 
+BUCKETS = 10
+TEST_BUCKET, VALIDATION_BUCKET = 0, 1
+
+
+def bucket_by_id(tconst: str) -> int:
+    """Return which tenth of all movies this one is in, 0 to 9: ``int(sha256(tconst).hexdigest()[:8], 16) % 10``."""
+    return int(hashlib.sha256(tconst.encode()).hexdigest()[:8], 16) % BUCKETS
+
+
 def part_by_id(tconst: str) -> str:
-    """Return ``train``, ``validation`` or ``test``: by ``int(sha256(tconst).hexdigest()[:8], 16) % 10``."""
-    bucket = int(hashlib.sha256(tconst.encode()).hexdigest()[:8], 16) % 10
-    return {0: "test", 1: "validation"}.get(bucket, "train")
+    """Return ``train``, ``validation`` or ``test``, by the movie's bucket: the first is test, the second validation."""
+    return {TEST_BUCKET: "test", VALIDATION_BUCKET: "validation"}.get(bucket_by_id(tconst), "train")
 
 
 def build_split(movies: pl.DataFrame, *, day_year: int, min_votes: int = 30) -> pl.DataFrame:

@@ -6,17 +6,18 @@ Both end as the same plain arrays, so that a CPU predicts with NumPy and torch a
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import dataclass
-from itertools import product
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.models.estimators import library_for, support_vector_regressor
 from imdb_pipeline.models.saved import read_arrays, read_settings, write_arrays, write_settings
 from imdb_pipeline.models.scale import embeddings_of, mean_squared_error, on_scale
+from imdb_pipeline.models.search import Axis, search
 from imdb_pipeline.models.tensors import tensor_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import numpy as np
@@ -29,10 +30,12 @@ EXACT_ROWS = 10_000
 takes 0.8 GB here."""
 
 COMPONENTS = 2_000
-GAMMAS = (1.0, 2.0, 4.0, 8.0)
-CS = (0.5, 1.0, 2.0)
-EPSILONS = (0.25, 0.5, 0.8, 1.1)
-ALPHAS = (0.1, 0.3, 1.0, 3.0)
+GAMMAS = Axis((1.0, 2.0, 4.0), 2.0, 1 / 16, 64.0)
+CS = Axis((0.6, 1.2), 2.0, 0.01, 40.0)
+EPSILONS = Axis((0.4, 0.8), 1.5, 0.05, 2.0)
+"""What is tried; the study's C and epsilon were .8 to 1.2, its best at the grid's edge."""
+
+ALPHAS = Axis((0.3, 1.0, 3.0), 3.0, 1e-4, 1e4)
 BLOCK_ROWS = 8_192
 
 logger = logging.getLogger(__name__)
@@ -87,9 +90,9 @@ def fit(
     *,
     seed: int,
     device: str,
-    gammas: tuple[float, ...] = GAMMAS,
-    cs: tuple[float, ...] = CS,
-    epsilons: tuple[float, ...] = EPSILONS,
+    gammas: Axis = GAMMAS,
+    cs: Axis = CS,
+    epsilons: Axis = EPSILONS,
     exact_rows: int = EXACT_ROWS,
     components: int = COMPONENTS,
 ) -> SvrModel:
@@ -98,107 +101,168 @@ def fit(
     The target is the rating itself, so C and epsilon are in rating points, as in the study. Above ``exact_rows``, where
     scikit-learn does the fitting, the kernel is approximated by ``components`` landmarks (Williams and Seeger 2001,
     Using the Nystroem Method to Speed Up Kernel Machines) and the loss is squared, with a penalty. cuML searches on
-    ``exact_rows`` movies and fits all exactly.
+    ``exact_rows`` movies and fits all exactly. The search goes on to where the best lies inside what was tried, or to
+    the limits above, which ``settings["on_edge"]`` then says.
     """
-    import numpy as np
-
     library = library_for(device)
-    generator = np.random.default_rng(seed)
-    settings: dict[str, Any] = {"library": library, "gammas_tried": list(gammas), "chosen_on": "validation"}
     if library == "scikit-learn" and len(train) > exact_rows:
-        landmarks = train.inputs.embeddings[generator.permutation(len(train))[:components]]
-        logger.info("svr: %d movies, so the kernel is approximated by %d landmarks", len(train), len(landmarks))
-        fits = []
-        for number, gamma in enumerate(gammas, start=1):
-            fits.append(_fit_nystroem(train, validation, landmarks, gamma, device))
-            logger.info("svr: %d of %d kernels tried", number, len(gammas))
-        coefficients, intercept, best, _ = min(fits, key=lambda fit: fit[2]["validation_mse"])
-        curve = [row for fit in fits for row in fit[3]]
-        settings |= {"method": f"Nystroem ({len(landmarks)} components) + ridge regression"}
-        settings |= {"gamma": best["gamma"], "alpha": best["alpha"]}
-        return SvrModel(landmarks, coefficients, intercept, settings, curve, device)
-    rows = generator.permutation(len(train))[:exact_rows]
-    curve = _search(train, validation, library, device, rows, gammas, cs, epsilons)
-    best = min(curve, key=lambda row: row["validation_mse"])
-    logger.info("svr: fitting %d movies exactly with %s", len(train), library)
-    regressor = support_vector_regressor(
-        library, kernel="rbf", c=best["C"], epsilon=best["epsilon"], gamma=best["gamma"]
-    )
-    regressor.fit(train.inputs.embeddings, train.ratings)
-    vectors, coefficients, intercept = _support(regressor, train.inputs.embeddings)
-    settings |= {"method": "exact RBF SVR", "search_rows": len(rows), "support_vectors": len(vectors)}
-    settings |= {"cs_tried": list(cs), "epsilons_tried": list(epsilons)}
-    settings |= {"gamma": best["gamma"], "C": best["C"], "epsilon": best["epsilon"]}
-    return SvrModel(vectors, coefficients, intercept, settings, curve, device)
+        return _choose_nystroem(train, validation, gammas, components, seed, device)
+    return _choose_exact(train, validation, library, gammas, cs, epsilons, exact_rows, seed, device)
 
 
-def _search(
+def refit(model: SvrModel, rated: Examples, *, seed: int, device: str) -> SvrModel:
+    """Fit anew on all of ``rated`` as ``model`` was, with its settings; Nystroem's landmarks are drawn anew."""
+    settings = model.settings
+    if "alpha" in settings:
+        landmarks = _landmarks(rated, settings["components"], seed)
+        coefficients, intercept = _nystroem(rated, landmarks, settings["gamma"], device)(settings["alpha"])
+        return SvrModel(landmarks, coefficients, intercept, settings, model.curve, device)
+    return fit_exact(rated, settings, model.curve, device)
+
+
+def _choose_exact(
     train: Examples,
     validation: Examples,
     library: str,
+    gammas: Axis,
+    cs: Axis,
+    epsilons: Axis,
+    exact_rows: int,
+    seed: int,
     device: str,
-    rows: np.ndarray,
-    gammas: tuple[float, ...],
-    cs: tuple[float, ...],
-    epsilons: tuple[float, ...],
-) -> list[dict[str, Any]]:
-    """Return a row a setting with its validation MSE; the kernel is computed once a gamma."""
+) -> SvrModel:
+    """Choose gamma, C and epsilon on at most ``exact_rows`` training movies, and fit on all."""
     import numpy as np
 
-    known = tensor_of(train.inputs.embeddings[rows], device)
-    held = tensor_of(validation.inputs.embeddings, device)
-    ratings = train.ratings[rows].astype(np.float64)
+    rows = np.random.default_rng(seed).permutation(len(train))[:exact_rows]
+    known, held = (tensor_of(array, device) for array in (train.inputs.embeddings[rows], validation.inputs.embeddings))
     # scikit-learn's solver takes float64 alone; cuML fits in the type it is given.
     dtype = np.float64 if library == "scikit-learn" else np.float32
-    curve = []
-    started = time.perf_counter()
-    for gamma in gammas:
-        kernel = _kernel(known, known, gamma).cpu().numpy().astype(dtype)
-        held_kernel = _kernel(held, known, gamma).double().cpu().numpy()
-        for c, epsilon in product(cs, epsilons):
-            regressor = support_vector_regressor(library, kernel="precomputed", c=c, epsilon=epsilon, gamma=gamma)
-            regressor.fit(kernel, ratings.astype(dtype))
-            support, coefficients, intercept = _solution(regressor)
-            predictions = held_kernel[:, support] @ coefficients + intercept
-            error = mean_squared_error(predictions, validation.ratings)
-            curve.append({"gamma": gamma, "C": c, "epsilon": epsilon, "validation_mse": error})
-        done = len(curve) / (len(gammas) * len(cs) * len(epsilons))
-        left = (time.perf_counter() - started) * (1 / done - 1)
-        logger.info("svr: %.0f %% of the settings tried on %d movies, %.0f s left", 100 * done, len(rows), left)
-    return curve
+    ratings = train.ratings[rows].astype(dtype)
+
+    def errors_of(points: list[dict[str, float]]) -> list[float]:
+        errors = []
+        # The kernel is computed once a gamma.
+        for gamma, some in groupby(points, key=lambda point: point["gamma"]):
+            kernel = _kernel(known, known, gamma).cpu().numpy().astype(dtype)
+            held_kernel = _kernel(held, known, gamma).double().cpu().numpy()
+            for point in some:
+                regressor = support_vector_regressor(
+                    library, kernel="precomputed", c=point["C"], epsilon=point["epsilon"], gamma=gamma
+                )
+                regressor.fit(kernel, ratings)
+                support, coefficients, intercept = _solution(regressor)
+                predictions = held_kernel[:, support] @ coefficients + intercept
+                errors.append(mean_squared_error(predictions, validation.ratings))
+            logger.info("svr: %d of the next %d settings tried on %d movies", len(errors), len(points), len(rows))
+        return errors
+
+    axes = {"gamma": gammas, "C": cs, "epsilon": epsilons}
+    found = search(axes, errors_of)
+    settings = {
+        "method": "exact RBF SVR",
+        "library": library,
+        **{name: found.best[name] for name in axes},
+        "limits": {name: axis.limits for name, axis in axes.items()},
+        "on_edge": found.on_edge,
+        "search_rows": len(rows),
+        "chosen_on": "validation",
+    }
+    return fit_exact(train, settings, found.tried, device)
 
 
-def _fit_nystroem(
-    train: Examples, validation: Examples, landmarks: np.ndarray, gamma: float, device: str
-) -> tuple[np.ndarray, np.ndarray, dict[str, Any], list[dict[str, Any]]]:
-    """Fit ridge regression on Nystroem's features: the landmarks' coefficients, intercept, best row, all rows."""
+def fit_exact(examples: Examples, settings: dict[str, Any], curve: list[dict[str, Any]], device: str) -> SvrModel:
+    """Fit all of ``examples`` exactly with ``gamma``, ``C`` and ``epsilon`` of the settings."""
+    library = library_for(device)
+    logger.info("svr: fitting %d movies exactly with %s", len(examples), library)
+    regressor = support_vector_regressor(
+        library, kernel="rbf", c=settings["C"], epsilon=settings["epsilon"], gamma=settings["gamma"]
+    )
+    regressor.fit(examples.inputs.embeddings, examples.ratings)
+    vectors, coefficients, intercept = _support(regressor, examples.inputs.embeddings)
+    settings = settings | {"library": library, "support_vectors": len(vectors)}
+    return SvrModel(vectors, coefficients, intercept, settings, curve, device)
+
+
+def _choose_nystroem(
+    train: Examples, validation: Examples, gammas: Axis, components: int, seed: int, device: str
+) -> SvrModel:
+    """Choose gamma, and for each the penalty, on validation, with the same landmarks."""
+    landmarks = _landmarks(train, components, seed)
+    logger.info("svr: %d movies, so the kernel is approximated by %d landmarks", len(train), len(landmarks))
+    held, points = tensor_of(validation.inputs.embeddings, device), tensor_of(landmarks, device)
+    curve: list[dict[str, Any]] = []
+    kept: list[tuple[float, np.ndarray, np.ndarray, list[str]]] = []
+
+    def penalties(gamma: float) -> float:
+        solve = _nystroem(train, landmarks, gamma, device)
+        held_kernel = _kernel(held, points, gamma).double()
+
+        def errors_of(alphas: list[dict[str, float]]) -> list[float]:
+            errors = []
+            for alpha in alphas:
+                coefficients, intercept = solve(alpha["alpha"])
+                predictions = (held_kernel @ tensor_of(coefficients, device)).cpu().numpy() + intercept
+                errors.append(mean_squared_error(predictions, validation.ratings))
+            return errors
+
+        found = search({"alpha": ALPHAS}, errors_of)
+        curve.extend({"gamma": gamma, **row} for row in found.tried)
+        error = found.best["validation_mse"]
+        if not kept or error < kept[0][0]:
+            kept[:] = [(error, *solve(found.best["alpha"]), found.on_edge)]
+        logger.info("svr: gamma %g tried, the best %.4f on validation", gamma, kept[0][0])
+        return error
+
+    found = search({"gamma": gammas}, lambda some: [penalties(row["gamma"]) for row in some])
+    _, coefficients, intercept, alpha_on_edge = kept[0]
+    best = min(curve, key=lambda row: row["validation_mse"])
+    settings = {
+        "method": f"Nystroem ({len(landmarks)} components) + ridge regression",
+        "library": library_for(device),
+        "components": len(landmarks),
+        "gamma": best["gamma"],
+        "alpha": best["alpha"],
+        "limits": {"gamma": gammas.limits, "alpha": ALPHAS.limits},
+        "on_edge": found.on_edge + alpha_on_edge,
+        "chosen_on": "validation",
+    }
+    return SvrModel(landmarks, coefficients, intercept, settings, curve, device)
+
+
+def _landmarks(examples: Examples, components: int, seed: int) -> np.ndarray:
+    import numpy as np
+
+    return examples.inputs.embeddings[np.random.default_rng(seed).permutation(len(examples))[:components]]
+
+
+def _nystroem(
+    examples: Examples, landmarks: np.ndarray, gamma: float, device: str
+) -> Callable[[float], tuple[np.ndarray, np.ndarray]]:
+    """Return what gives the landmarks' coefficients and the intercept of ridge regression with a penalty."""
     import numpy as np
     import torch
 
     points = tensor_of(landmarks, device)
     values, basis = torch.linalg.eigh(_kernel(points, points, gamma).double())
     whiten = (basis / values.clamp(min=1e-6).sqrt()).float()
-    mean = float(train.ratings.mean(dtype=np.float64))
+    mean = float(examples.ratings.mean(dtype=np.float64))
     gram = torch.zeros(len(points), len(points), dtype=torch.float64, device=device)
     moment = torch.zeros(len(points), dtype=torch.float64, device=device)
-    for start in range(0, len(train), BLOCK_ROWS):
-        block = tensor_of(train.inputs.embeddings[start : start + BLOCK_ROWS], device)
-        target = tensor_of(train.ratings[start : start + BLOCK_ROWS].astype(np.float64) - mean, device)
+    for start in range(0, len(examples), BLOCK_ROWS):
+        block = tensor_of(examples.inputs.embeddings[start : start + BLOCK_ROWS], device)
+        target = tensor_of(examples.ratings[start : start + BLOCK_ROWS].astype(np.float64) - mean, device)
         features = _kernel(block, points, gamma) @ whiten
         gram += (features.T @ features).double()
         moment += features.double().T @ target
     weights_values, weights_basis = torch.linalg.eigh(gram)
     projected = weights_basis.T @ moment
-    held = _kernel(tensor_of(validation.inputs.embeddings, device), points, gamma).double()
 
-    fits = []
-    for alpha in ALPHAS:
+    def solve(alpha: float) -> tuple[np.ndarray, np.ndarray]:
         weights = weights_basis @ (projected / (weights_values.clamp(min=0) + alpha))
-        coefficients = whiten.double() @ weights
-        error = mean_squared_error((held @ coefficients).cpu().numpy() + mean, validation.ratings)
-        fits.append(({"gamma": gamma, "alpha": alpha, "validation_mse": error}, coefficients.cpu().numpy()))
-    best, coefficients = min(fits, key=lambda fit: fit[0]["validation_mse"])
-    return coefficients, np.array([mean]), best, [row for row, _ in fits]
+        return (whiten.double() @ weights).cpu().numpy(), np.array([mean])
+
+    return solve
 
 
 def _solution(regressor: Any) -> tuple[np.ndarray, np.ndarray, float]:

@@ -4,8 +4,10 @@ import json
 from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
+from pydantic import Field
 
 from imdb_pipeline import alerts
+from imdb_pipeline.champions import restore_champion
 from imdb_pipeline.dumps.snapshot import Snapshot
 from imdb_pipeline.dumps.source import needs_licence, source_files
 from imdb_pipeline.dumps.tables import DUMPS
@@ -14,8 +16,10 @@ from imdb_pipeline.freshness import freshness
 from imdb_pipeline.orchestration.assets.results import TRAINED
 from imdb_pipeline.orchestration.dead_runs import close_dead_workers
 from imdb_pipeline.orchestration.planning import has_champion
-from imdb_pipeline.orchestration.publishing import ASSETS, REUSE_TAG, SNAPSHOT_TAG
+from imdb_pipeline.orchestration.publishing import REUSE_TAG, SNAPSHOT_TAG
+from imdb_pipeline.orchestration.requests import failures
 from imdb_pipeline.orchestration.resources import Home
+from imdb_pipeline.orchestration.stages import STAGES
 from imdb_pipeline.overrides import overrides
 from imdb_pipeline.quarantine import refusal
 from imdb_pipeline.retention import collect
@@ -40,18 +44,29 @@ _AT_WORK = [
     dg.DagsterRunStatus.CANCELING,
 ]
 
+_GRAPH = dg.AssetSelection.assets(*STAGES)
 everything = dg.define_asset_job(
-    "everything", selection=list(ASSETS), description="The whole graph of a day, training included."
+    "everything", selection=_GRAPH, description="The whole graph of a day, training included."
 )
 daily = dg.define_asset_job(
     "daily",
-    selection=dg.AssetSelection.assets(*ASSETS) - dg.AssetSelection.assets(*TRAINED),
+    selection=_GRAPH - dg.AssetSelection.assets(*TRAINED),
     description="A day without training: dumps to map, predictions by the newest champion, report, release.",
 )
 training = dg.define_asset_job(
     "training",
-    selection=dg.AssetSelection.groups("models", "results"),
+    selection=_GRAPH & dg.AssetSelection.groups("models", "results"),
     description="Train and compare the predictors on a day that is held, then predict, report and release.",
+)
+evaluating = dg.define_asset_job(
+    "evaluate",
+    selection=dg.AssetSelection.assets("evaluation", "report", "release"),
+    description="On demand: the protocol put to the test on a day that was trained on, and the report with it.",
+)
+studying = dg.define_asset_job(
+    "study",
+    selection=dg.AssetSelection.assets("study_reproduction", "report", "release"),
+    description="On demand: the study done again to the letter on a day that is held, and the report with it.",
 )
 _WATCHED = [everything, daily, training]
 
@@ -75,6 +90,32 @@ def clean_up(context: dg.OpExecutionContext, home: Home) -> None:
             "MB freed": round(collected.bytes_freed / 1e6, 1),
         }
     )
+
+
+class RestoreConfig(dg.Config):
+    """Which champion serves again."""
+
+    day: str = Field(description="a day with a champion, as YYYY-MM-DD; `imdb-pipeline champions` lists them")
+
+
+@dg.op(description="Publishes the champion of `day` as that of the newest day that holds one.")
+def restore(context: dg.OpExecutionContext, home: Home, config: RestoreConfig) -> None:
+    with failures(home):
+        revision = restore_champion(home.store, config.day)
+    context.log_event(
+        dg.AssetMaterialization(
+            "champion",
+            partition=revision.day,
+            description=f"restored from {config.day}",
+            metadata={"revision": revision.id},
+        )
+    )
+    context.log.info(f"serves from {revision.day} on; materialize rating_predictions and what follows from it")
+
+
+@dg.job(description="Lets an earlier champion serve again; then launch the results of the newest day.")
+def restore_a_champion():
+    restore()
 
 
 @dg.job(description="Recovery after kills, and retention.")
@@ -291,6 +332,6 @@ def succeeded_runs(context: dg.RunStatusSensorContext, home: Home):
     alerts.tell_success(home.folder, home.settings(), day=run.tags.get(PARTITION_TAG, ""), run_id=run.run_id)
 
 
-JOBS = [*_WATCHED, housekeeping]
+JOBS = [*_WATCHED, evaluating, studying, restore_a_champion, housekeeping]
 SCHEDULES = [late_refresh, retraining, cleaning]
 SENSORS = [new_dumps, watchdog, failed_runs, succeeded_runs]

@@ -20,7 +20,7 @@ from imdb_pipeline.settings import Settings
 if TYPE_CHECKING:
     import polars as pl
 
-    from imdb_pipeline.orchestration.publishing import Stage
+    from imdb_pipeline.orchestration.stages import Stage
     from imdb_pipeline.store import Revision, Store
 
 ITEMS_A_SHARE = 5_000

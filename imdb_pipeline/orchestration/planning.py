@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from imdb_pipeline.orchestration.publishing import STAGES, Request
+from imdb_pipeline.orchestration.requests import Request
+from imdb_pipeline.orchestration.stages import ALL_STAGES, STAGES
 from imdb_pipeline.store import Store
 
 
@@ -29,7 +30,7 @@ def plan(request: Request, *, assets: list[str] | None = None, force: bool = Fal
     Parameters
     ----------
     assets
-        Those wanted; all by default.
+        Those wanted; by default all of a day's graph.
     force
         Make all of them, held or not.
 
@@ -40,11 +41,11 @@ def plan(request: Request, *, assets: list[str] | None = None, force: bool = Fal
     NotPublishedError
         An input that is not among the wanted is not published.
     """
-    wanted = [name for name in STAGES if assets is None or name in assets]
+    wanted = [name for name in ALL_STAGES if name in (STAGES if assets is None else assets)]
     result = Plan()
     for name in wanted:
-        stage = STAGES[name]
-        if force or any(source in result.todo for source in stage.inputs):
+        stage = ALL_STAGES[name]
+        if force or any(source in result.todo for source in (*stage.inputs, *stage.optional)):
             result.todo.append(name)
             continue
         revision = request.store.latest(name, request.day)

@@ -6,12 +6,10 @@ logic, and what they mean, belongs to the packages they live in.
 
 import inspect
 import logging
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from itertools import takewhile
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -23,9 +21,10 @@ from imdb_pipeline.orchestration.fan_out import FanOut, Shares, fanned_out
 from imdb_pipeline.orchestration.partitions import DAYS
 from imdb_pipeline.orchestration.requests import GPU_POOL, Request, failures, make_request, taking_gpu
 from imdb_pipeline.orchestration.resources import Accelerator, Home
+from imdb_pipeline.orchestration.stages import ALL_STAGES, STAGES, Made, Stage, Work
 from imdb_pipeline.overrides import overrides
 from imdb_pipeline.quarantine import set_aside, take_back
-from imdb_pipeline.store import Revision, Store, step_key
+from imdb_pipeline.store import Revision
 
 log = logging.getLogger("imdb_pipeline.steps")
 
@@ -36,127 +35,6 @@ SNAPSHOT_TAG = "imdb_pipeline/snapshot"
 OWNERS = ["team:imdb_pipeline"]
 
 
-@dataclass(frozen=True)
-class Work(Request):
-    """A request with what a stage needs to answer it.
-
-    Attributes
-    ----------
-    inputs
-        By asset; what is read at an earlier good day stands under ``previous_ASSET``, where there is such a day.
-    values
-        The settings that are part of its key.
-    folder
-        To write the result into.
-    run
-        The id of the Dagster run.
-    reasons
-        Recorded overrides of the snapshot, by ``ASSET/GATE``.
-    shares
-        What became of the shares of its work.
-    """
-
-    inputs: Mapping[str, Revision]
-    values: Mapping[str, Any]
-    folder: Path
-    run: str
-    reasons: Mapping[str, str]
-    shares: Shares
-
-    def file(self, asset: str, name: str) -> Path:
-        return self.inputs[asset].file(name)
-
-    def previous(self, asset: str) -> Revision | None:
-        return self.inputs.get(f"previous_{asset}")
-
-
-@dataclass(frozen=True)
-class Made:
-    """What a stage made.
-
-    Attributes
-    ----------
-    outcomes
-        Of its checks; a failed required one keeps it from being published.
-    metadata
-        For the UI, beside rows, bytes and seconds.
-    info
-        For the manifest: how it was made, not what it is.
-    content
-        Identifies data that the files only refer to.
-    examined
-        The files that the gates looked at: kept aside with the reason when they are refused.
-    """
-
-    rows: int
-    outcomes: list[Outcome] = field(default_factory=list)
-    metadata: dict[str, Any] = field(default_factory=dict)
-    info: dict[str, Any] = field(default_factory=dict)
-    content: str | None = None
-    examined: tuple[Path, ...] = ()
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What planning and publishing know of an asset."""
-
-    asset: str
-    inputs: tuple[str, ...]
-    earlier: frozenset[str]
-    previous: tuple[str, ...]
-    warm_start: bool
-    code_version: str
-    settings: Callable[[Request], dict[str, Any]]
-    build: Callable[[Work], Made]
-    checks: tuple[str, ...]
-    gpu: bool
-
-    def resolve_inputs(self, store: Store, day: str) -> dict[str, Revision]:
-        """Return the revisions this stage reads: the day's, or the newest at or before it, or the previous good day's.
-
-        Raises
-        ------
-        NotPublishedError
-            One of them is not published.
-        """
-        found = {name: self._resolve(store, day, name) for name in self.inputs}
-        return found | {f"previous_{name}": revision for name, revision in self._resolve_previous(store, day).items()}
-
-    def key(self, settings: Mapping[str, Any], inputs: Mapping[str, Revision]) -> str:
-        """Return the key of its result: from what ``settings`` gave for the request, and the inputs."""
-        hashes = {name: revision.data_hash for name, revision in inputs.items()}
-        return step_key(self.asset, self.code_version, hashes, settings)
-
-    def resolve_start(self, store: Store, day: str, key: str) -> dict[str, Revision]:
-        """Return its own result of the latest day before the first that has this key, with its files; else none.
-
-        Made again, a day that was the same as the one before so starts from where that one did.
-        """
-        if not self.warm_start:
-            return {}
-        held = [store.latest(self.asset, earlier) for earlier in store.days(self.asset) if earlier < day]
-        for revision in reversed([*takewhile(lambda each: each.key != key, filter(None, held))]):
-            if not revision.expired:
-                return {f"previous_{self.asset}": revision}
-        return {}
-
-    def _resolve_previous(self, store: Store, day: str) -> dict[str, Revision]:
-        """Return the revisions of the latest day before that holds all of ``previous``, with their files; else none."""
-        for earlier in reversed(store.days(self.previous[0]) if self.previous else []):
-            if earlier < day:
-                found = {name: store.latest(name, earlier) for name in self.previous}
-                held = {name: revision for name, revision in found.items() if revision and not revision.expired}
-                if len(held) == len(found):
-                    return held
-        return {}
-
-    def _resolve(self, store: Store, day: str, name: str) -> Revision:
-        revision = store.at_or_before(name, day) if name in self.earlier else None
-        return revision or store.get(name, day)
-
-
-STAGES: dict[str, Stage] = {}
-"""Every stage by its asset's name, inputs before what is made from them."""
 ASSETS: list[dg.AssetsDefinition] = []
 OVERRIDABLE: set[str] = set()
 """Gates that judge what may be true all the same: ``ASSET/GATE``."""
@@ -169,7 +47,9 @@ def published_asset(
     inputs: tuple[str, ...] = (),
     earlier: tuple[str, ...] = (),
     previous: tuple[str, ...] = (),
+    optional: tuple[str, ...] = (),
     warm_start: bool = False,
+    on_demand: bool = False,
     lineage: tuple[str, ...] | None = None,
     settings: Callable[[Request], dict[str, Any]] = lambda request: {},
     gates: Sequence[Gate[Any]] = (),
@@ -188,6 +68,10 @@ def published_asset(
         Assets read at the same day, but those in ``earlier`` at the latest day up to it.
     previous
         Those of them that are read at the previous good day as well, where there is one.
+    optional
+        Assets that are made on demand: read at the latest day up to it, where there is one.
+    on_demand
+        Whether only who asks for it gets it: it is no part of a day's graph.
     warm_start
         Whether it starts from its own result of an earlier day. That is no part of its key: what is held under it is
         as good whatever day came before, so a day with the same inputs takes it over.
@@ -205,7 +89,7 @@ def published_asset(
 
     def decorate(build: Callable[[Work], Made]) -> dg.AssetsDefinition:
         asset_name = name or build.__name__
-        unknown = set(inputs) - STAGES.keys()
+        unknown = {*inputs, *optional} - ALL_STAGES.keys()
         if unknown:
             raise ValueError(f"{asset_name} reads {sorted(unknown)}, which no asset before it makes")
         declared = {gate.name: (gate.description, gate.required) for gate in gates}
@@ -221,13 +105,16 @@ def published_asset(
             build,
             tuple(declared),
             gpu,
+            optional,
         )
         other_days = {
             "read at an earlier day": ", ".join(earlier),
             "compared with the previous good day's": ", ".join(previous),
             "starts from an earlier good day's": asset_name if warm_start else "",
         }
-        STAGES[asset_name] = stage
+        ALL_STAGES[asset_name] = stage
+        if not on_demand:
+            STAGES[asset_name] = stage
         OVERRIDABLE.update(f"{asset_name}/{gate.name}" for gate in gates if gate.required and gate.thresholds)
 
         @dg.asset(
@@ -236,7 +123,7 @@ def published_asset(
             group_name=group,
             kinds=kinds,
             owners=OWNERS,
-            deps=list(inputs if lineage is None else lineage),
+            deps=[*(inputs if lineage is None else lineage), *optional],
             partitions_def=DAYS,
             code_version=code_version,
             pool=GPU_POOL if gpu else None,
@@ -311,7 +198,14 @@ def _make(
     reasons = overrides(request.home, snapshot)
     with request.store.stage(stage.asset) as folder:
         work = Work(
-            **vars(request), inputs=inputs, values=values, folder=folder, run=run, reasons=reasons, shares=shares
+            **vars(request),
+            asset=stage.asset,
+            inputs=inputs,
+            values=values,
+            folder=folder,
+            run=run,
+            reasons=reasons,
+            shares=shares,
         )
         made = stage.build(work)
         outcomes = override(made.outcomes, stage.asset, reasons)
@@ -351,6 +245,7 @@ def _make(
             },
             content=made.content,
         )
+        shutil.rmtree(work.checkpoints, ignore_errors=True)
         if snapshot is not None:
             take_back(request.home, day=request.day, snapshot=snapshot, asset=stage.asset)
     _log_finished(stage, f"{made.rows:>10,} rows {revision.manifest['info']['seconds']:>7.1f} s")

@@ -25,7 +25,9 @@ from imdb_pipeline.orchestration.dead_runs import COMMAND_TAG, RUN_LOCK, close_d
 from imdb_pipeline.orchestration.instance import open_instance
 from imdb_pipeline.orchestration.partitions import DAYS, FIRST_DAY
 from imdb_pipeline.orchestration.planning import Plan, has_champion, plan
-from imdb_pipeline.orchestration.publishing import GPU_POOL, REUSE_TAG, SNAPSHOT_TAG, STAGES, Request
+from imdb_pipeline.orchestration.publishing import REUSE_TAG, SNAPSHOT_TAG
+from imdb_pipeline.orchestration.requests import GPU_POOL, Request
+from imdb_pipeline.orchestration.stages import STAGES
 from imdb_pipeline.retention import collect
 from imdb_pipeline.settings import Settings
 from imdb_pipeline.store import Store
@@ -35,6 +37,8 @@ log = logging.getLogger("imdb_pipeline.runs")
 _LOCK_SECONDS = 2.0
 """The watchdog holds the home's lock for an instant at a time."""
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+RESULT_ASSETS = ("rating_predictions", "prediction_ledger", "report", "release")
+"""What a day makes from its champion."""
 DUMP_ASSETS = tuple(name for name, stage in STAGES.items() if not stage.inputs)
 
 

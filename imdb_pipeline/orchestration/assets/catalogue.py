@@ -9,7 +9,9 @@ from imdb_pipeline.dumps.tables import BASICS, DUMPS, NAMES, PRINCIPALS, RATINGS
 from imdb_pipeline.errors import InputError
 from imdb_pipeline.gates import run_gates
 from imdb_pipeline.orchestration.assets.dumps import last_good_day
-from imdb_pipeline.orchestration.publishing import Made, Request, Work, published_asset, table
+from imdb_pipeline.orchestration.publishing import published_asset, table
+from imdb_pipeline.orchestration.requests import Request
+from imdb_pipeline.orchestration.stages import Made, Work
 from imdb_pipeline.store import Revision
 
 if TYPE_CHECKING:

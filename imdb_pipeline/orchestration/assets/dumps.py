@@ -10,7 +10,9 @@ from imdb_pipeline.dumps.tables import BASICS, NAMES, PRINCIPALS, RATINGS, Dump,
 from imdb_pipeline.durable import link_or_copy
 from imdb_pipeline.errors import InputError, NotPublishedError
 from imdb_pipeline.gates import Outcome
-from imdb_pipeline.orchestration.publishing import Made, Request, Work, published_asset, table
+from imdb_pipeline.orchestration.publishing import published_asset, table
+from imdb_pipeline.orchestration.requests import Request
+from imdb_pipeline.orchestration.stages import Made, Work
 from imdb_pipeline.quarantine import keep, refusals
 
 PREVIEW_ROWS = 3

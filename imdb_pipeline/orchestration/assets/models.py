@@ -1,25 +1,41 @@
-"""Group ``models``: the split, one asset per predictor, their comparison, the champion."""
+"""Group ``models``: the split, one asset per predictor, their blend, their comparison."""
 
 import json
 import logging
-import shutil
-from typing import TYPE_CHECKING
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from imdb_pipeline.champions import METRICS
+from imdb_pipeline.durable import link_or_copy
 from imdb_pipeline.gates import Outcome
-from imdb_pipeline.models.fitting import PREDICTORS
+from imdb_pipeline.models.fitting import MEMBERS, PREDICTORS
 from imdb_pipeline.orchestration.assets.embeddings import load_vectors
-from imdb_pipeline.orchestration.publishing import Made, Work, published_asset, table
+from imdb_pipeline.orchestration.publishing import published_asset, table
+from imdb_pipeline.orchestration.stages import Made, Work
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
     import polars as pl
+
+    from imdb_pipeline.models.examples import Parts
+    from imdb_pipeline.store import Revision
 
 log = logging.getLogger("imdb_pipeline.steps")
 
+PREDICTIONS = {"split": "predictions.parquet", "split_by_time": "predictions_by_time.parquet"}
+"""By column of the split: the held-out predictions."""
+MODEL = "model"
+"""The folder of the fitted model in a predictor's revision."""
+
 _IS = {
     "mean": ("The mean rating of the training movies: what every other predictor has to beat.", {"numpy"}),
-    "linear": ("Ridge regression on the embeddings.", {"scikitlearn"}),
+    "linear": ("Linear regression on the embeddings, without a penalty.", {"numpy"}),
+    "ridge": ("Linear regression on the embeddings, with a penalty chosen on validation.", {"numpy"}),
     "knn": ("The mean rating of the nearest training movies by cosine.", {"pytorch"}),
     "svr": (
         "Support vector regression with an RBF kernel on the embeddings: exact up to 10,000 training rows on a CPU, a "
@@ -27,12 +43,21 @@ _IS = {
         {"scikitlearn"},
     ),
     "mlp": ("The study's multilayer perceptron on the embeddings, stopped early on validation.", {"pytorch"}),
-    "boosting": ("Boosted trees on the structure of a movie and the form of its title; no embeddings.", {"lightgbm"}),
+    "transformer": (
+        "The study's transformer, trained from scratch on the documents with its own vocabulary; smaller on a CPU.",
+        {"pytorch", "huggingface"},
+    ),
+    "boosting": (
+        "Boosted trees on the structure of a movie, the form of its title, and what other movies say of its people.",
+        {"lightgbm"},
+    ),
 }
 
 
-_ON_A_GPU = ("knn", "svr", "mlp")
+_ON_A_GPU = ("knn", "svr", "mlp", "transformer")
 _FIGURES = ("mse", "mae", "r2", "r2_low", "r2_high")
+_BEATS = "beats_the_mean"
+_CHECKS = {_BEATS: "Better than the mean on validation, by the paired interval."}
 
 
 @published_asset(
@@ -59,61 +84,79 @@ def rating_split(work: Work) -> Made:
 
 def _predictor_asset(name: str) -> dg.AssetsDefinition:
     description, kinds = _IS[name]
-
-    @published_asset(
+    documents = ("movie_documents",) if PREDICTORS[name].reads_documents else ()
+    return published_asset(
         name=f"{name}_predictor",
         description=description,
         group="models",
         kinds=kinds,
-        inputs=("rating_split", "movies", "movie_embeddings"),
+        inputs=("rating_split", "movies", *documents, "movie_embeddings"),
         code_version="2",
         settings=lambda request: {"seed": request.compute.seed},
-        checks={}
-        if name == "mean"
-        else {"beats_the_mean": "Better than the mean on validation, by the paired interval."},
+        checks={} if name == "mean" else _CHECKS,
         gpu=name in _ON_A_GPU,
-    )
-    def predictor(work: Work) -> Made:
-        return _fit(work, name)
-
-    return predictor
+    )(partial(_fit, name))
 
 
-def _fit(work: Work, name: str) -> Made:
+def _fit(name: str, work: Work) -> Made:
     import polars as pl
 
-    from imdb_pipeline.models.examples import build_parts
     from imdb_pipeline.models.fitting import can_judge, fit_predictor
     from imdb_pipeline.models.split import too_few
 
     split = pl.read_parquet(work.file("rating_split", "split.parquet"))
     reason = too_few(split, min_votes=work.settings.catalogue.min_votes)
     if reason:
-        (work.folder / "metrics.json").write_text(json.dumps({"model": name, "too_few": reason}, indent=2))
-        outcome = Outcome("beats_the_mean", passed=False, message=reason, required=False)
-        return Made(
-            rows=0,
-            outcomes=[] if name == "mean" else [outcome],
-            metadata={"errors": table([{"part": "none", "why": reason}])},
-        )
+        return _not_fitted(work, name, {"too_few": reason})
+    parts_by = load_parts(work, documents=PREDICTORS[name].reads_documents)
+    options: dict[str, Any] = {"seed": work.compute.seed, "device": work.compute.device}
+    fitted = fit_predictor(name, parts_by("split"), **options, checkpoints=work.checkpoints / "split")
+    fitted.model.save(work.folder / MODEL)
+    fitted.predictions.write_parquet(work.folder / PREDICTIONS["split"])
+    summary = fitted.summary() | {"by_time": None}
+    parts = parts_by("split_by_time")
+    if can_judge(parts):
+        log.info("%s: again, by time", name)
+        timed = fit_predictor(name, parts, **options, checkpoints=work.checkpoints / "split_by_time")
+        timed.predictions.write_parquet(work.folder / PREDICTIONS["split_by_time"])
+        summary["by_time"] = timed.summary()
+    return _fitted(work, summary, seconds=fitted.fit_seconds)
+
+
+def load_parts(work: Work, *, documents: bool) -> "Callable[[str], Parts]":
+    """Return what gives the examples by id (``split``) or by time (``split_by_time``), with their documents or not."""
+    import polars as pl
+
+    from imdb_pipeline.catalogue.documents import read_documents
+    from imdb_pipeline.models.examples import build_parts
+
+    split = pl.read_parquet(work.file("rating_split", "split.parquet"))
     movies = pl.read_parquet(work.file("movies", "movies.parquet"))
     listed, vectors = load_vectors(work)
-    texts = _documents(work, listed) if PREDICTORS[name].reads_documents else None
-    parts = {by: build_parts(split, movies, listed, vectors, texts, by=by) for by in ("split", "split_by_time")}
-    options = {"seed": work.compute.seed, "device": work.compute.device}
-    fitted = fit_predictor(name, parts["split"], **options)
-    fitted.model.save(work.folder)
-    fitted.predictions.write_parquet(work.folder / "predictions.parquet")
-    summary = fitted.summary() | {"by_time": None}
-    if can_judge(parts["split_by_time"]):
-        log.info("%s: again, by time", name)
-        timed = fit_predictor(name, parts["split_by_time"], **options)
-        timed.predictions.write_parquet(work.folder / "predictions_by_time.parquet")
-        summary["by_time"] = timed.summary()
-    (work.folder / "metrics.json").write_text(json.dumps(summary, indent=2))
-    validation, test = fitted.metrics["validation"], fitted.metrics["test"]
+    texts = read_documents(listed, work.store.pool("documents"))["document"] if documents else None
+    return lambda by: build_parts(split, movies, listed, vectors, texts, by=by)
+
+
+def _not_fitted(work: Work, name: str, why: dict[str, str]) -> Made:
+    """Publish that there is no model, and why."""
+    (reason,) = why.values()
+    (work.folder / METRICS).write_text(json.dumps({"model": name, **why}, indent=2))
+    outcome = Outcome(_BEATS, passed=False, message=reason, required=False)
+    return Made(
+        rows=0,
+        outcomes=[] if name == "mean" else [outcome],
+        metadata={"errors": table([{"part": "none", "why": reason}])},
+    )
+
+
+def _fitted(work: Work, summary: dict[str, Any], *, seconds: float) -> Made:
+    """Publish what ``FitResult.summary`` says, with the same by time."""
+    name = summary["model"]
+    (work.folder / METRICS).write_text(json.dumps(summary, indent=2))
+    splits = {"by id": summary["metrics"], "by time": (summary["by_time"] or {}).get("metrics", {})}
+    validation, test = summary["metrics"]["validation"], summary["metrics"]["test"]
     outcome = Outcome(
-        "beats_the_mean",
+        _BEATS,
         passed=bool(validation["beats_mean"]),
         message=f"{name}: mean squared error on validation {validation['mse']:.3f}, "
         f"{validation['mse_gain']:.3f} [{validation['mse_gain_low']:.3f}, {validation['mse_gain_high']:.3f}] "
@@ -121,73 +164,114 @@ def _fit(work: Work, name: str) -> Made:
         required=False,
     )
     return Made(
-        rows=fitted.n_train,
+        rows=summary["n_train"],
         outcomes=[] if name == "mean" else [outcome],
         metadata={
             "errors": table(
                 [
-                    {"part": part, **{figure: metrics[figure] for figure in _FIGURES}}
-                    for part, metrics in fitted.metrics.items()
+                    {"split": split, "part": part, **{figure: metrics[figure] for figure in _FIGURES}}
+                    for split, parts in splits.items()
+                    for part, metrics in parts.items()
                 ]
             ),
             "validation mse": validation["mse"],
             "test mse": test["mse"],
             **({"test r2": test["r2"]} if test["r2"] is not None else {}),
-            "fit seconds": fitted.fit_seconds,
-            "settings": fitted.model.settings,
+            "fit seconds": seconds,
+            "settings": summary["settings"],
         },
-        info={"fit_seconds": fitted.fit_seconds},
+        info={"fit_seconds": seconds},
     )
 
 
-def _documents(work: Work, listed: "pl.DataFrame") -> "pl.Series":
-    """Return the documents of the day, in the order of its vectors."""
-    from imdb_pipeline.catalogue.documents import read_documents
-
-    return read_documents(listed, work.store.pool("documents"))["document"]
+PREDICTOR_ASSETS = {name: _predictor_asset(name) for name in MEMBERS}
+MEMBER_ASSETS = tuple(f"{name}_predictor" for name in MEMBERS)
+ALL_PREDICTORS = (*MEMBER_ASSETS, "blend_predictor")
 
 
-PREDICTOR_ASSETS = {name: _predictor_asset(name) for name in PREDICTORS}
-_PREDICTOR_NAMES = tuple(f"{name}_predictor" for name in PREDICTORS)
+@published_asset(
+    group="models",
+    kinds={"scipy"},
+    inputs=MEMBER_ASSETS,
+    settings=lambda request: {"seed": request.compute.seed},
+    checks=_CHECKS,
+)
+def blend_predictor(work: Work) -> Made:
+    """A weighted sum of the other predictors: weights of at least 0, fitted on validation."""
+    from imdb_pipeline.models.blend import fit_weights
+    from imdb_pipeline.models.fitting import judge_predictions
+    from imdb_pipeline.models.saved import write_settings
+
+    results = {name: json.loads(work.file(f"{name}_predictor", METRICS).read_bytes()) for name in MEMBERS}
+    if "too_few" in results["mean"]:
+        return _not_fitted(work, "blend", {"too_few": results["mean"]["too_few"]})
+    fitted = [name for name in MEMBERS if "metrics" in results[name]]
+    started = time.perf_counter()
+    judged = {}
+    for by, file in PREDICTIONS.items():
+        frames = _predictions(work, fitted, by)
+        if "mean" not in frames:
+            continue
+        of_mean = results["mean"] if by == "split" else results["mean"]["by_time"]
+        blended = fit_weights(frames, seed=work.compute.seed)
+        blended.predictions.write_parquet(work.folder / file)
+        judged[by] = {
+            "model": "blend",
+            "settings": blended.settings,
+            "n_train": of_mean["n_train"],
+            "metrics": judge_predictions(blended.predictions, blended.weights.offset, seed=work.compute.seed),
+        }
+        if by == "split":
+            write_settings(work.folder / MODEL, blended.settings, blended.curve)
+            for name in blended.weights.weights:
+                copy_model(work.inputs[f"{name}_predictor"], work.folder / MODEL / name)
+    summary = judged["split"] | {"by_time": judged.get("split_by_time")}
+    return _fitted(work, summary, seconds=time.perf_counter() - started)
 
 
-@published_asset(group="models", kinds={"json"}, inputs=_PREDICTOR_NAMES)
+def copy_model(revision: "Revision", folder: "Path") -> None:
+    """Give ``folder`` the files of a predictor's fitted model."""
+    for name in revision.manifest["files"]:
+        if name.startswith(f"{MODEL}/"):
+            path = folder / name.removeprefix(f"{MODEL}/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            link_or_copy(revision.file(name), path)
+
+
+@published_asset(
+    group="models",
+    kinds={"json"},
+    inputs=ALL_PREDICTORS,
+    code_version="2",
+    settings=lambda request: {"seed": request.compute.seed},
+)
 def leaderboard(work: Work) -> Made:
     """The predictors side by side: error on validation, which chooses, and on test, which only reports."""
     from imdb_pipeline.models.leaderboard import leaderboard_rows
 
-    results = [json.loads(work.file(name, "metrics.json").read_bytes()) for name in _PREDICTOR_NAMES]
-    too_few = [result["too_few"] for result in results if "too_few" in result]
-    encoder = work.settings.encoder
-    rows = [] if too_few else [{**row, "encoder": encoder} for row in leaderboard_rows(results)]
-    content = {"rows": rows, "too_few": too_few[0] if too_few else None}
+    results = {name: json.loads(work.file(f"{name}_predictor", METRICS).read_bytes()) for name in PREDICTORS}
+    too_few = results["mean"].get("too_few")
+    judged = {name: result for name, result in results.items() if "metrics" in result}
+    rows = []
+    if not too_few:
+        by_id, by_time = (_predictions(work, judged, by) for by in PREDICTIONS)
+        rows = leaderboard_rows([*judged.values()], by_id, by_time, seed=work.compute.seed)
+        rows = [{**row, "encoder": work.settings.encoder} for row in rows]
+    content = {"rows": rows, "too_few": too_few}
     (work.folder / "leaderboard.json").write_text(json.dumps(content, indent=2))
-    shown = ("model", "validation_mse", "test_mse", "r2", "r2_low", "r2_high", "beats_mean")
-    listed = [{name: row[name] for name in shown} for row in rows] or [{"model": "none", "why": too_few[0]}]
+    shown = ("model", "validation_mse", "test_mse", "r2", "r2_low", "r2_high", "time_r2", "beats_mean")
+    listed = [{name: row[name] for name in shown} for row in rows] or [{"model": "none", "why": too_few}]
     return Made(rows=len(rows), metadata={"leaderboard": table(listed)})
 
 
-@published_asset(group="models", kinds={"json"}, inputs=("leaderboard", *_PREDICTOR_NAMES))
-def champion(work: Work) -> Made:
-    """The predictor that serves: the best on validation of those that beat the mean there, with its fitted model."""
-    from imdb_pipeline.models.leaderboard import choose_champion
+def _predictions(work: Work, models: "Iterable[str]", by: str) -> "dict[str, pl.DataFrame]":
+    """Return the held-out predictions of a split by model, of those that have them."""
+    import polars as pl
 
-    board = json.loads(work.file("leaderboard", "leaderboard.json").read_bytes())
-    chosen = choose_champion(board["rows"])
-    reason = board["too_few"] or "no predictor beats the mean on validation"
-    content = {"model": chosen, "reason": None if chosen else reason}
-    (work.folder / "champion.json").write_text(json.dumps(content, indent=2))
-    if chosen is None:
-        return Made(rows=0, metadata={"champion": table([{"model": "none", "why": reason}])})
-    revision = work.inputs[f"{chosen}_predictor"]
-    for name in revision.manifest["files"]:
-        shutil.copyfile(revision.file(name), work.folder / name)
-    row = next(row for row in board["rows"] if row["model"] == chosen)
-    return Made(
-        rows=1,
-        metadata={
-            "champion": table([{"model": chosen, "method": row["method"], "revision": revision.id}]),
-            "validation mse": row["validation_mse"],
-            "test mse": row["test_mse"],
-        },
-    )
+    held = {name: work.inputs[f"{name}_predictor"] for name in models}
+    file = PREDICTIONS[by]
+    return {
+        name: pl.read_parquet(revision.file(file))
+        for name, revision in held.items()
+        if file in revision.manifest["files"]
+    }

@@ -1,58 +1,151 @@
 """Group ``results``: predictions, the report, the release."""
 
 import json
+from datetime import date
+from typing import Any
 
+from imdb_pipeline.champions import CHAMPION
 from imdb_pipeline.dumps.transport import without_userinfo
+from imdb_pipeline.gates import Outcome
+from imdb_pipeline.orchestration.assets.champion import INTERVALS, UNSEEN
 from imdb_pipeline.orchestration.assets.embeddings import load_vectors
-from imdb_pipeline.orchestration.assets.models import PREDICTOR_ASSETS
-from imdb_pipeline.orchestration.publishing import STAGES, Made, Work, published_asset, table
+from imdb_pipeline.orchestration.assets.models import ALL_PREDICTORS, MODEL
+from imdb_pipeline.orchestration.publishing import published_asset, table
+from imdb_pipeline.orchestration.stages import STAGES, Made, Work
 
-TRAINED = ("rating_split", *(f"{name}_predictor" for name in PREDICTOR_ASSETS), "leaderboard", "champion")
+TRAINED = ("rating_split", *ALL_PREDICTORS, "leaderboard", "champion")
 """Assets of the training job; a day that trained nothing reads the newest before it."""
 
 
 @published_asset(
     group="results",
     kinds={"polars", "parquet"},
-    inputs=("champion", "movies", "movie_embeddings", "rating_split"),
-    earlier=("champion", "rating_split"),
+    inputs=("champion", "movies", "movie_documents", "movie_embeddings"),
+    earlier=("champion",),
+    lineage=("champion", "movie_embeddings"),
+    code_version="2",
+    checks={"coverage": "As many test movies lie in their 90 % interval as may be expected, by the binomial bounds."},
 )
 def rating_predictions(work: Work) -> Made:
     """A predicted rating with a 90 % interval for every movie with a document, rated or not yet, by the newest champion
-    up to the day. `split` says which part of the champion's data a movie was in; null: none, the model never saw it."""
+    up to the day. `basis` says what it rests on: a model fitted without the movie (`out_of_fold`, `held_out`), or the
+    serving model, for movies that it never saw (`future`)."""
     import polars as pl
 
+    from imdb_pipeline.catalogue.documents import read_documents
+    from imdb_pipeline.models.conformal import Intervals, coverage
     from imdb_pipeline.models.examples import INPUT_COLUMNS, Inputs
     from imdb_pipeline.models.fitting import load_predictor
-    from imdb_pipeline.results.predictions import coverage, empty_predictions, predict_movies
+    from imdb_pipeline.results.predictions import empty_predictions, predictions_table
 
     revision = work.inputs["champion"]
-    chosen = json.loads(revision.file("champion.json").read_bytes())
-    trained = f"{revision.day}, revision {revision.id}"
+    chosen = json.loads(revision.file(CHAMPION).read_bytes())
     if chosen["model"] is None:
         empty_predictions().write_parquet(work.folder / "predictions.parquet")
-        return Made(rows=0, metadata={"predictions": table([{"champion": "none", "why": chosen["reason"]}])})
-    documents, vectors = load_vectors(work)
-    movies = documents.select("tconst").join(
+        return Made(
+            rows=0,
+            outcomes=[Outcome("coverage", passed=True, message=f"no predictions: {chosen['reason']}", required=False)],
+            metadata={"predictions": table([{"champion": "none", "why": chosen["reason"]}])},
+        )
+    work.store.verify(revision)
+    listed, vectors = load_vectors(work)
+    movies = listed.select("tconst").join(
         pl.read_parquet(work.file("movies", "movies.parquet")), on="tconst", how="left", maintain_order="left"
     )
-    model = load_predictor(chosen["model"], revision.folder)
-    predictions = predict_movies(
-        model.predict(Inputs(movies.select(INPUT_COLUMNS), vectors)),
+    texts = read_documents(listed, work.store.pool("documents"))["document"]
+    model = load_predictor(chosen["model"], revision.folder / MODEL, device=work.compute.device)
+    unseen = pl.read_parquet(revision.file(UNSEEN))
+    predictions = predictions_table(
+        model.predict(Inputs(movies.select(INPUT_COLUMNS), vectors, texts)),
         movies,
-        split=pl.read_parquet(work.file("rating_split", "split.parquet")),
-        held_out=pl.read_parquet(revision.file("predictions.parquet")),
+        split=unseen,
+        unseen=unseen,
+        intervals=Intervals.load(revision.folder / INTERVALS),
     )
     predictions.write_parquet(work.folder / "predictions.parquet")
+    held = coverage(predictions)
+    (work.folder / "coverage.json").write_text(json.dumps(held, indent=2))
     unrated = predictions.filter(pl.col("num_votes").is_null()).join(movies.select("tconst", "title"), on="tconst")
     best = unrated.sort("prediction", descending=True).head(8).select("tconst", "title", "prediction", "low", "high")
+    shown = ("n", "coverage", "coverage_low", "coverage_high", "mean_width")
     return Made(
         rows=len(predictions),
+        outcomes=[_coverage_outcome(held)],
         metadata={
-            "champion": chosen["model"],
-            "champion of": trained,
-            "coverage on test": coverage(predictions),
+            "champion": chosen["id"],
+            "champion of": f"{revision.day}, revision {revision.id}",
+            "basis": table(predictions["basis"].value_counts(sort=True, name="movies").to_dicts()),
+            "coverage": table(
+                [
+                    {"votes": votes, **{name: figures[name] for name in shown}}
+                    for votes, figures in (
+                        ("all", held["overall"]),
+                        *((bucket["votes"], bucket) for bucket in held["by_votes"]),
+                    )
+                ]
+            ),
             "highest predicted, not yet rated": table(best.to_dicts()),
+        },
+    )
+
+
+def _coverage_outcome(held: dict[str, Any]) -> Outcome:
+    """Return whether the intervals hold what they promise on test; it warns, because one day in twenty it is chance."""
+    overall, level = held["overall"], held["level"]
+    if not overall["n"]:
+        return Outcome("coverage", passed=True, message="no test movies on this day", required=False)
+    return Outcome(
+        "coverage",
+        passed=overall["coverage_low"] <= level <= overall["coverage_high"] or overall["coverage"] > level,
+        message=f"{overall['coverage']:.1%} of {overall['n']} test movies lie in their {level:.0%} interval "
+        f"[{overall['coverage_low']:.1%}, {overall['coverage_high']:.1%}]",
+        required=False,
+    )
+
+
+@published_asset(
+    group="results",
+    kinds={"polars", "parquet"},
+    inputs=("rating_predictions", "movies", "champion"),
+    earlier=("champion",),
+    previous=("prediction_ledger",),
+    lineage=("rating_predictions",),
+    settings=lambda request: {"min_votes": request.settings.catalogue.min_votes, "day": request.day},
+)
+def prediction_ledger(work: Work) -> Made:
+    """Predictions frozen while a movie had too few votes, graded once it has them: the only test set that nobody can
+    have seen. Nothing that was written is ever changed; written on the newest day only."""
+    import polars as pl
+
+    from imdb_pipeline.results.ledger import read_ledger, update_ledger, write_ledger
+    from imdb_pipeline.results.ledger_score import score
+
+    # A second publication on the day goes on from the first.
+    before = work.store.latest("prediction_ledger", work.day) or work.previous("prediction_ledger")
+    if before is not None:
+        work.store.verify(before)
+    chosen = json.loads(work.file("champion", CHAMPION).read_bytes())
+    ledger = update_ledger(
+        None if before is None else read_ledger(before.folder),
+        pl.read_parquet(work.file("rating_predictions", "predictions.parquet")),
+        pl.read_parquet(work.file("movies", "movies.parquet"), columns=["tconst", "average_rating", "num_votes"]),
+        day=date.fromisoformat(work.day),
+        model=chosen.get("id"),
+        training_mean=chosen.get("mean"),
+        min_votes=work.settings.catalogue.min_votes,
+        newest=work.store.days("prediction_ledger")[-1:] <= [work.day],
+    )
+    write_ledger(ledger, work.folder)
+    told = score(ledger)
+    (work.folder / "score.json").write_text(json.dumps(told, indent=2))
+    overall = told["overall"]["last"]
+    figures = {name: overall[name] for name in ("mse", "r2", "coverage") if overall[name] is not None}
+    return Made(
+        rows=len(ledger.entries),
+        metadata={
+            "movies predicted": told["predicted"],
+            "movies graded": told["graded"],
+            **{f"graded {name}": value for name, value in figures.items()},
         },
     )
 
@@ -68,10 +161,12 @@ def rating_predictions(work: Work) -> Made:
         "movie_map",
         *TRAINED,
         "rating_predictions",
+        "prediction_ledger",
     ),
     earlier=TRAINED,
-    lineage=("catalogue_changes", "movie_map", "leaderboard", "rating_predictions"),
-    code_version="2",
+    optional=("evaluation", "study_reproduction"),
+    lineage=("catalogue_changes", "movie_map", "leaderboard", "prediction_ledger"),
+    code_version="3",
     settings=lambda request: {"day": request.day},
 )
 def report(work: Work) -> Made:

@@ -1,0 +1,130 @@
+"""Commands that answer from what is held: leaderboard, champions, similar, status, report."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from imdb_pipeline.cli.app import HomeOption, JsonOption, app
+from imdb_pipeline.cli.show import print_json, show_champions, show_leaderboard, titled
+from imdb_pipeline.settings import home_path
+
+
+@app.command()
+def leaderboard(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Show the predictors side by side, the best on validation first."""
+    from imdb_pipeline import api
+
+    rows = api.leaderboard(home_path(home))
+    if as_json:
+        print_json(rows)
+    else:
+        show_leaderboard(home_path(home), rows)
+
+
+@app.command()
+def champions(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """List the champions that the home holds, a day each, oldest first; `restore DAY` lets one serve again."""
+    from imdb_pipeline.champions import list_champions
+    from imdb_pipeline.store import Store
+
+    rows = list_champions(Store(home_path(home) / "store"))
+    if as_json:
+        print_json(rows)
+    elif not rows:
+        print("no champion yet: `imdb-pipeline run` makes one")
+    else:
+        show_champions(rows)
+
+
+@app.command()
+def similar(
+    movie: Annotated[str, typer.Argument(metavar="TCONST_OR_TITLE")],
+    k: Annotated[int, typer.Option("--k", help="How many")] = 10,
+    mask_title: Annotated[
+        bool, typer.Option("--mask-title", help="Let a title count only as far as people or genres support it")
+    ] = False,
+    from_year: Annotated[int | None, typer.Option(metavar="YEAR", help="Only movies of this year or later")] = None,
+    to_year: Annotated[int | None, typer.Option(metavar="YEAR", help="Only movies of this year or earlier")] = None,
+    min_votes: Annotated[int, typer.Option(metavar="N", help="Only movies with so many votes or more")] = 0,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the nearest movies with their cosine: of all, or of those of some years or with enough votes.
+
+    Several movies may have a title: add the year, as in 'Frozen (2013)', or give the id.
+
+    Examples: imdb-pipeline similar tt0120737 --k 5; imdb-pipeline similar 'Frozen (2013)' --mask-title --from-year 2000
+    --min-votes 1000
+    """
+    from imdb_pipeline import api
+
+    rows = api.similar(
+        movie,
+        k=k,
+        mask_title=mask_title,
+        years=(from_year, to_year),
+        min_votes=min_votes,
+        home=home_path(home),
+    )
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        print(f"{row['cosine']:.3f}  {row['tconst']:<11} {titled(row)}")
+
+
+@app.command()
+def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Show the days held, which one is current, and what each asset takes on disk."""
+    from imdb_pipeline.status import home_status
+
+    state = home_status(home_path(home))
+    if as_json:
+        print_json(state)
+        return
+    print(f"home     {state['home']}\nsource   {state['source']}\nencoder  {state['encoder']}")
+    print(f"current  {state['current'] or 'no release yet: `imdb-pipeline run` makes one'}{_age(state)}")
+    for name, what in (("good_days", "days"), ("archived_days", "archive")):
+        listed = state[name]
+        print(f"{what:<8} {len(listed)}" + (f", {listed[0]} to {listed[-1]}" if listed else ""))
+    for told in state["quarantine"]:
+        print(f"refused  {told['day']}: {told['reason']} ({told['folder']})")
+    for lock in state["locks"]:
+        print(f"at work  {lock['asset']} of {lock['day']}, process {lock['pid']}, since {lock['since']}")
+    for asset in state["assets"]:
+        print(
+            f"{asset['asset']:<24} {asset['days']:>4} days, latest {asset['latest']}, {asset['rows']:>10,} rows, "
+            f"{asset['bytes'] / 1e6:>8.1f} MB"
+        )
+    for pool in state["pools"]:
+        print(
+            f"{pool['pool']:<24} {pool['live_rows']:>10,} of {pool['rows']:,} rows in use, {pool['bytes'] / 1e6:.1f} MB"
+        )
+    if state["leftovers"]:
+        print(f"left over by killed runs, and deleted by the next: {len(state['leftovers'])}")
+
+
+def _age(state: dict[str, Any]) -> str:
+    if state["age_hours"] is None:
+        return ""
+    since = state["unchanged_since"]
+    unchanged = f", unchanged since {since}" if since != state["current"] else ""
+    return f", published {state['age_hours']:.0f} hours ago{unchanged}"
+
+
+@app.command()
+def report(
+    home: HomeOption = None,
+    open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser")] = False,
+) -> None:
+    """Print the path of the report."""
+    from imdb_pipeline.store import Store
+
+    path = Store(home_path(home) / "store").released("report").file("report.html")
+    print(path)
+    if open_it:
+        import webbrowser
+
+        webbrowser.open(path.as_uri())

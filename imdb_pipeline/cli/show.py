@@ -1,0 +1,88 @@
+"""What several commands print: tables, titles, JSON, the end of a run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def show_results(folder: Path, day: str) -> None:
+    from imdb_pipeline import api
+    from imdb_pipeline.store import Store
+
+    current = Store(folder / "store").current()
+    if current is not None and current["day"] != day:
+        print(f"the release stays at {current['day']}, which is newer than {day}; what follows is of it")
+    rows = api.leaderboard(folder)
+    if rows:
+        show_leaderboard(folder, rows)
+    embedded = api.load_map(folder).select("tconst")
+    movies = api.load_movies(folder).join(embedded, on="tconst", how="semi")
+    known = movies.sort("num_votes", "tconst", descending=[True, False], nulls_last=True).row(0, named=True)
+    print(f"\nnearest to {titled(known)}:")
+    for row in api.similar(known["tconst"], k=3, home=folder):
+        print(f"  {row['cosine']:.3f}  {titled(row)}")
+    released = Store(folder / "store").released("report")
+    print(f"\nreport: {released.file('report.html')}")
+    if not rows:
+        print(api.too_few_movies(folder))
+    elif not any(row["beats_mean"] for row in rows):
+        print("no champion, so no predictions: no predictor beats the mean on validation")
+    elif rows[0]["r2_low"] is not None and rows[0]["r2_low"] <= 0:
+        print(f"the test interval of {rows[0]['model']} reaches 0: it may be no better than the mean")
+
+
+def titled(row: dict[str, Any]) -> str:
+    """Return title and year, with what a terminal would obey made visible."""
+    title = "".join(sign if sign.isprintable() else "\ufffd" for sign in row["title"])
+    return f"{title} ({row['release_year'] or 'no year'})"
+
+
+def show_leaderboard(folder: Path, rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from imdb_pipeline import api
+
+    if not rows:
+        print(api.too_few_movies(folder))
+        return
+    table = Table(title=f"leaderboard ({rows[0]['n_train']:,} training movies; validation chooses, test reports)")
+    for name in ("model", "validation MSE", "test MSE", "test R²", "95 % interval", "beats mean (val.)", "seconds"):
+        table.add_column(name, justify="left" if name == "model" else "right")
+    for row in rows:
+        table.add_row(
+            row["model"],
+            f"{row['validation_mse']:.3f}",
+            f"{row['test_mse']:.3f}",
+            "-" if row["r2"] is None else f"{row['r2']:.3f}",
+            "-" if row["r2"] is None else f"{row['r2_low']:.3f} to {row['r2_high']:.3f}",
+            "-" if row["model"] == "mean" else "yes" if row["beats_mean"] else "no",
+            f"{row['fit_seconds']:.1f}",
+        )
+    Console(width=None if sys.stdout.isatty() else 110).print(table)
+
+
+def show_champions(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="champions")
+    for name in ("day", "champion", "validation MSE", "test MSE", "test R²", "why"):
+        table.add_column(name, justify="right" if name.endswith(("MSE", "R²")) else "left")
+    for row in rows:
+        if not row["kept"]:
+            table.add_row(row["day"], "(its files expired)")
+            continue
+        figures = (row["validation_mse"], row["test_mse"], row["r2"])
+        shown = ("-" if figure is None else f"{figure:.3f}" for figure in figures)
+        table.add_row(row["day"], row["id"], *shown, row["why"])
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))

@@ -1,0 +1,204 @@
+"""What would be wrong if it were so: how a predictor does on shuffled ratings, and what forbidden features would give.
+
+Nothing here serves. The trees are small ones of the audit's own, with a movie's structure and one column more.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from imdb_pipeline.models.evaluate import compare, evaluate
+from imdb_pipeline.models.features import Features
+from imdb_pipeline.models.leaks import CHANCE
+from imdb_pipeline.models.scale import mean_squared_error, on_scale
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    import lightgbm
+    import numpy as np
+    import polars as pl
+
+    from imdb_pipeline.models.examples import Examples, Parts
+    from imdb_pipeline.models.fitting import Model
+
+TREES = {
+    "objective": "regression",
+    "metric": "None",
+    "learning_rate": 0.05,
+    "num_leaves": 31,
+    "lambda_l2": 5.0,
+    "feature_fraction": 0.5,
+    "deterministic": True,
+    "force_row_wise": True,
+    "num_threads": 1,
+    "verbosity": -1,
+}
+SHUFFLES = 5
+MAX_TREES = 2_000
+PATIENCE = 50
+
+
+def permuted_labels(
+    fit: Callable[..., Model], parts: Parts, *, seed: int, device: str, shuffles: int = SHUFFLES
+) -> dict[str, Any]:
+    """Fit a predictor on ratings that were shuffled among the movies, and judge it on the true ones of the test set.
+
+    Parameters
+    ----------
+    fit
+        As of a predictor's module: ``fit(train, validation, seed=, device=)``.
+    shuffles
+        How often, at least twice: what is learned from shuffled ratings points anywhere, by chance the right way.
+
+    Returns
+    -------
+    dict
+        ``r2_each``, R² of each time; ``r2``, their mean, with its 95 % interval ``r2_low`` and ``r2_high`` over the
+        shuffles (Student's t). It is about 0 or below, unless something tells of the test set's ratings. ``passed``:
+        whether the interval is not above ``leaks.CHANCE``.
+    """
+    import numpy as np
+    from scipy.stats import t
+
+    each = []
+    for shuffle in range(shuffles):
+        generator = np.random.default_rng((seed, shuffle))
+        train = _shuffled(parts.train, generator)
+        model = fit(train, _shuffled(parts.validation, generator), seed=seed, device=device)
+        ratings = parts.test.ratings.astype(np.float64)
+        of_mean = ((ratings - train.ratings.mean(dtype=np.float64)) ** 2).mean()
+        each.append(float(1 - ((model.predict(parts.test.inputs) - ratings) ** 2).mean() / of_mean))
+    mean, margin = np.mean(each), t.ppf(0.975, shuffles - 1) * np.std(each, ddof=1) / math.sqrt(shuffles)
+    low, high = float(mean - margin), float(mean + margin)
+    return {"r2_each": each, "r2": float(mean), "r2_low": low, "r2_high": high, "passed": low <= CHANCE}
+
+
+def forbidden_features(
+    parts: Parts, forbidden: Mapping[str, Callable[[Examples], np.ndarray]], *, seed: int
+) -> list[dict[str, Any]]:
+    """Say what features that no predictor may read would give.
+
+    Parameters
+    ----------
+    forbidden
+        By name, what makes the column of some examples: shape (n,).
+
+    Returns
+    -------
+    list of dict
+        Of each ``feature``: on test ``mse``, ``r2`` with it, ``clean_mse``, ``clean_r2`` without, and ``gain``, the MSE
+        without less that with it, paired, each but the clean ones with its 95 % interval; ``better``, whether that of
+        the gain is above 0.
+    """
+    import numpy as np
+
+    features = Features.learn(parts.train.inputs.movies)
+    clean = {name: features.matrix(getattr(parts, name).inputs.movies) for name in ("train", "validation", "test")}
+    mean = np.full(len(parts.test), parts.train.ratings.mean(dtype=np.float64))
+    without = _predictions(clean, parts, seed)
+    judged = evaluate(without, parts.test.ratings, mean, seed=seed)
+    rows = []
+    for name, column in forbidden.items():
+        matrices = {
+            part: np.column_stack([matrix, column(getattr(parts, part)).astype(np.float32)])
+            for part, matrix in clean.items()
+        }
+        predicted = _predictions(matrices, parts, seed)
+        metrics = evaluate(predicted, parts.test.ratings, mean, seed=seed)
+        figures = ("n", "mse", "mse_low", "mse_high", "r2", "r2_low", "r2_high")
+        rows.append(
+            {
+                "feature": name,
+                **{figure: metrics[figure] for figure in figures},
+                "clean_mse": judged["mse"],
+                "clean_r2": judged["r2"],
+                **compare(predicted, without, parts.test.ratings, seed=seed),
+            }
+        )
+    return rows
+
+
+def num_votes(examples: Examples) -> np.ndarray:
+    """Return the votes: how many people saw a movie says a lot of how they liked it, and is not known beforehand."""
+    return examples.votes
+
+
+def id_number(examples: Examples) -> np.ndarray:
+    """Return the number in ``tconst``: movies are numbered as they are entered, well-known ones before they are out."""
+    import polars as pl
+
+    return examples.inputs.movies["tconst"].str.strip_prefix("tt").cast(pl.Int64).to_numpy()
+
+
+def known_for(names: Path, movies: pl.DataFrame) -> Callable[[Examples], np.ndarray]:
+    """Return what gives the share of a movie's people who are known for it: IMDb picks what did well.
+
+    Parameters
+    ----------
+    names
+        ``name.basics.tsv.gz``.
+    movies
+        All movies that the column is wanted for: ``tconst``, ``credits``.
+
+    Raises
+    ------
+    InputError
+        The file is not whole, or its columns are not the dump's.
+    """
+    import polars as pl
+
+    from imdb_pipeline.dumps.rows import Rejected, read_batches
+    from imdb_pipeline.dumps.tables import NAMES
+
+    people = (
+        movies.select("tconst", nconst=pl.col("credits").list.eval(pl.element().struct.field("nconst")).list.unique())
+        .explode("nconst")
+        .drop_nulls()
+    )
+    batches = read_batches(names, NAMES, Rejected(), ids=people["nconst"].unique())
+    known = pl.concat([batch.rows("nconst", "knownForTitles") for batch in batches])
+    titles = known.select("nconst", tconst=pl.col("knownForTitles").str.split(",")).explode("tconst").drop_nulls()
+    shares = (
+        people.join(titles.unique().with_columns(known=pl.lit(1.0)), on=["nconst", "tconst"], how="left")
+        .group_by("tconst")
+        .agg(share=pl.col("known").fill_null(0.0).mean())
+    )
+
+    def share(examples: Examples) -> np.ndarray:
+        rows = examples.inputs.movies.select("tconst")
+        return rows.join(shares, on="tconst", how="left", maintain_order="left")["share"].fill_null(0.0).to_numpy()
+
+    return share
+
+
+def _shuffled(examples: Examples, generator: np.random.Generator) -> Examples:
+    """Return the examples with all their ratings dealt out anew, those of ``few_votes`` among themselves."""
+    few = examples.few_votes
+    few = None if few is None else replace(few, ratings=generator.permutation(few.ratings))
+    return replace(examples, ratings=generator.permutation(examples.ratings), few_votes=few)
+
+
+def _predictions(matrices: Mapping[str, np.ndarray], parts: Parts, seed: int) -> np.ndarray:
+    """Grow trees on train until validation gains no more, and return what they predict of test: shape (n,)."""
+    import lightgbm
+    import numpy as np
+
+    train = lightgbm.Dataset(matrices["train"], parts.train.ratings)
+    validation = train.create_valid(matrices["validation"], parts.validation.ratings)
+
+    def error_of(predictions: np.ndarray, data: lightgbm.Dataset) -> tuple[str, float, bool]:
+        return "mse", mean_squared_error(predictions, parts.validation.ratings), False
+
+    trees = lightgbm.train(
+        {**TREES, "seed": seed},
+        train,
+        num_boost_round=MAX_TREES,
+        valid_sets=[validation],
+        feval=error_of,
+        callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False)],
+    )
+    return on_scale(np.asarray(trees.predict(matrices["test"])))

@@ -1,0 +1,170 @@
+"""Which predictor serves: a new one's challenge, its refit on all rated movies, its out-of-fold predictions."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    import polars as pl
+
+    from imdb_pipeline.models.conformal import Intervals
+    from imdb_pipeline.models.examples import Examples, Parts
+    from imdb_pipeline.models.fitting import Model
+
+MIN_COMMON = 30
+"""Movies of validation that two predictors must share to be compared."""
+
+logger = logging.getLogger(__name__)
+
+
+def challenge(held: pl.DataFrame | None, challenger: pl.DataFrame, *, seed: int) -> dict[str, Any]:
+    """Compare a new predictor with the champion, on the movies of validation that neither was fitted on.
+
+    The split goes by a movie's id, so a movie that one held out the other held out too.
+
+    Parameters
+    ----------
+    held, challenger
+        Their held-out predictions: tconst, split, rating, prediction; None where there is no champion. The ratings of
+        the challenger's, which are today's, count for both.
+    seed
+        Of the resampling.
+
+    Returns
+    -------
+    dict
+        ``replaces``, unless the challenger is worse by the paired interval; ``why``, in a sentence; and where they were
+        compared ``n``, ``champion_mse``, ``challenger_mse``, ``mse_gain`` (the champion's less the challenger's) with
+        its 95 % interval ``mse_gain_low``, ``mse_gain_high``.
+    """
+    from imdb_pipeline.models.evaluate import evaluate
+
+    if held is None:
+        return {"replaces": True, "why": "there was no champion"}
+    common = (
+        challenger.filter(split="validation")
+        .join(held.filter(split="validation").select("tconst", champion="prediction"), on="tconst", how="inner")
+        .sort("tconst")
+    )
+    if len(common) < MIN_COMMON:
+        return {"replaces": True, "why": f"they share {len(common)} movies of validation: too few to compare"}
+    ratings, old, new = (common[name].to_numpy() for name in ("rating", "champion", "prediction"))
+    found = evaluate(new, ratings, old, seed=seed)
+    replaces = found["mse_gain_high"] >= 0
+    gain = f"{found['mse_gain']:+.4f} [{found['mse_gain_low']:+.4f}, {found['mse_gain_high']:+.4f}]"
+    return {
+        "replaces": replaces,
+        "why": f"{'not worse' if replaces else 'worse'} on {len(common)} movies of validation: "
+        f"the mean squared error falls by {gain}",
+        "n": len(common),
+        "champion_mse": found["mse"] + found["mse_gain"],
+        "challenger_mse": found["mse"],
+        "mse_gain": found["mse_gain"],
+        "mse_gain_low": found["mse_gain_low"],
+        "mse_gain_high": found["mse_gain_high"],
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class Serving:
+    """What serves.
+
+    Attributes
+    ----------
+    model
+        Fitted on all rated movies.
+    intervals
+        Of its predictions.
+    unseen
+        tconst, split, rating, prediction (Float64), basis: for each rated movie a prediction by a model that had not
+        seen it, ``held_out`` for validation and test, ``out_of_fold`` for train.
+    rated
+        How many movies it was fitted on.
+    mean
+        Of their ratings.
+    """
+
+    model: Model
+    intervals: Intervals
+    unseen: pl.DataFrame
+    rated: int
+    mean: float
+
+
+def build_serving(
+    name: str,
+    model: Model,
+    parts: Parts,
+    held_out: pl.DataFrame,
+    *,
+    folds: int,
+    seed: int,
+    device: str,
+    checkpoints: Path | None = None,
+) -> Serving:
+    """Fit a predictor on all rated movies, with the settings that ``model`` chose, and on all but each fold of train.
+
+    Parameters
+    ----------
+    name, model
+        Of ``PREDICTORS``, fitted on ``parts.train``.
+    held_out
+        Its predictions of validation and test.
+    folds
+        Into which the training movies fall by their ids; at least 2.
+    checkpoints
+        A folder that outlives a kill.
+    """
+    import numpy as np
+    import polars as pl
+
+    from imdb_pipeline.models.conformal import fit_intervals
+    from imdb_pipeline.models.examples import join_examples
+    from imdb_pipeline.models.fitting import refit_predictor
+
+    def refit(examples: Examples, what: str) -> Model:
+        folder = None if checkpoints is None else checkpoints / what
+        return refit_predictor(name, model, examples, seed=seed, device=device, checkpoints=folder)
+
+    train, fewer = parts.train, len(parts.train)
+    rated = join_examples(train, parts.validation, parts.test)
+    logger.info("champion: fitting %s on all %d rated movies", name, len(rated))
+    serving = refit(rated, "all")
+    fold = fold_of(train.inputs.movies["tconst"], folds)
+    predictions = np.full(fewer, np.nan)
+    for number in range(folds):
+        own = np.flatnonzero(fold == number)
+        if not len(own):
+            continue
+        logger.info("champion: %d of %d folds", number + 1, folds)
+        others = rated.take(np.concatenate([np.flatnonzero(fold != number), np.arange(fewer, len(rated))]))
+        predictions[own] = refit(others, f"fold-{number}").predict(train.take(own).inputs)
+    unseen = pl.concat(
+        [
+            held_out.select("tconst", "split", "rating", "prediction", basis=pl.lit("held_out")),
+            train.inputs.movies.select(
+                "tconst",
+                pl.lit("train").alias("split"),
+                pl.Series("rating", train.ratings, dtype=pl.Float64),
+                pl.Series("prediction", predictions),
+                basis=pl.lit("out_of_fold"),
+            ),
+        ]
+    ).sort("tconst")
+    intervals = fit_intervals(
+        rated.inputs.movies, unseen.filter(split="train"), unseen.filter(split="validation"), seed=seed
+    )
+    return Serving(serving, intervals, unseen, len(rated), float(rated.ratings.mean(dtype="float64")))
+
+
+def fold_of(tconst: pl.Series, folds: int) -> np.ndarray:
+    """Return the fold of each id: int64, shape (n,), from 0; by other digits of the hash than the split goes by."""
+    import numpy as np
+
+    return np.array([int(hashlib.sha256(each.encode()).hexdigest()[8:16], 16) % folds for each in tconst], np.int64)

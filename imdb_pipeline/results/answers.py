@@ -1,0 +1,125 @@
+"""``predict`` and ``explain`` with the model that serves: rows of numbers and names, to be shown or sent as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from imdb_pipeline.results.explain import explain, field_contributions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    import polars as pl
+
+    from imdb_pipeline.models.conformal import Intervals
+    from imdb_pipeline.models.examples import Inputs
+    from imdb_pipeline.models.fitting import Model
+    from imdb_pipeline.results.new_movie import NewMovie
+
+LEARNED = (
+    "The model learnt from this movie's own rating, so this prediction is nearer to it than those of movies that are "
+    "new to it; the predictions table holds one by a model that did not see it."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Served:
+    """What answers.
+
+    Attributes
+    ----------
+    name
+        Of the champion.
+    model
+        The champion, fitted on all rated movies.
+    intervals
+        Of its predictions.
+    encode
+        The home's encoder: n documents to unit vectors, float32, shape (n, dimension).
+    """
+
+    name: str
+    model: Model
+    intervals: Intervals
+    encode: Callable[[Sequence[str]], np.ndarray]
+
+    def inputs(self, movies: pl.DataFrame, documents: pl.Series) -> Inputs:
+        """Return movies (``INPUT_COLUMNS``) with their documents as the model reads them."""
+        from imdb_pipeline.models.examples import Inputs
+
+        return Inputs(movies, self.encode(documents.to_list()), documents)
+
+
+def predict_new(new: NewMovie, served: Served) -> dict[str, Any]:
+    """Return the predicted rating of a movie from a file.
+
+    Returns
+    -------
+    dict
+        JSON values: title, release_year, model, prediction, low, high, basis (``future``), and ``NewMovie.notes``.
+    """
+    import numpy as np
+    import polars as pl
+
+    prediction = np.asarray(served.model.predict(served.inputs(new.movie, pl.Series([new.document]))))
+    low, high = served.intervals.bounds(new.movie, prediction)
+    row = new.movie.row(0, named=True)
+    return {
+        **{name: row[name] for name in ("title", "release_year")},
+        "model": served.name,
+        "prediction": float(prediction[0]),
+        "low": float(low[0]),
+        "high": float(high[0]),
+        "basis": "future",
+        **new.notes,
+    }
+
+
+def explain_movie(
+    movie: pl.DataFrame,
+    served: Served,
+    *,
+    learned: bool,
+    catalogue: pl.DataFrame | None = None,
+    directors: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return what each field and each person adds to the predicted rating of a movie.
+
+    Parameters
+    ----------
+    movie
+        One row with the columns ``INPUT_COLUMNS``.
+    learned
+        Whether the model was fitted on the movie's own rating: then the answer says so.
+    catalogue, directors
+        As ``explain`` takes them.
+
+    Returns
+    -------
+    dict
+        What ``explain`` returns, with model, low, high, learned, and ``contributions`` where the model is made of trees
+        or has such a member: what ``field_contributions`` returns, with ``model``, whose trees they are.
+    """
+    import numpy as np
+
+    inputs: list[Inputs] = []
+
+    def predict(movies: pl.DataFrame, documents: pl.Series) -> np.ndarray:
+        inputs.append(served.inputs(movies, documents))
+        return served.model.predict(inputs[0])
+
+    answer = explain(movie, predict, catalogue=catalogue, directors=directors)
+    low, high = served.intervals.bounds(movie, np.array([answer["prediction"]]))
+    answer |= {"model": served.name, "low": float(low[0]), "high": float(high[0]), "learned": learned}
+    if learned:
+        answer["says"] = f"{LEARNED} {answer['says']}"
+    members = {served.name: served.model, **getattr(served.model, "members", {})}
+    for name, member in members.items():
+        if hasattr(member, "contributions"):
+            own: Any = member
+            contributions = own.contributions(inputs[0].take(np.array([0])))[0]
+            answer["contributions"] = {"model": name, **field_contributions(contributions, own.fields)}
+            break
+    return answer

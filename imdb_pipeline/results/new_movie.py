@@ -1,0 +1,257 @@
+"""A movie that does not exist, read from a JSON file in the document's own fields: what ``predict`` predicts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from imdb_pipeline.errors import InputError
+from imdb_pipeline.results.people_named import PERSON_ID, Asked, Meant, find_people
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import polars as pl
+
+TCONST = "new"
+"""In place of an id: no movie has it."""
+
+MAX_BYTES = 1_000_000
+PEOPLE = {
+    "actors": ("actor", "actress"),
+    "directors": ("director",),
+    "writers": ("writer",),
+    "producers": ("producer",),
+}
+"""The document's lists of people, in the usual order of billing, and the categories in each; others: principals."""
+
+FIELDS = (
+    *("title", "genres", "is_adult", "release_year", "runtime_minutes"),
+    *("directors", "writers", "producers", "actors", "principals"),
+)
+_YEARS = (1870, 2200)
+_MAX_MINUTES = 100_000
+
+
+@dataclass(frozen=True, eq=False)
+class NewMovie:
+    """A movie from a file.
+
+    Attributes
+    ----------
+    movie
+        One row with the columns ``INPUT_COLUMNS``; its tconst is ``TCONST``. People whom the catalogue does not hold
+        have an id that no other movie has.
+    document
+        Its document.
+    notes
+        JSON values. ``ambiguous``: field, name, people_of_that_name, nconst and credits of the one who was meant, and
+        the same of some ``others``; ``unknown``: field and person of those not in the catalogue; ``unknown_genres``;
+        ``missing``: the fields that the file does not give.
+    """
+
+    movie: pl.DataFrame
+    document: str
+    notes: dict[str, Any]
+
+
+def read_new_movie(path: Path, movies: pl.DataFrame) -> NewMovie:
+    """Read a movie from a JSON file; a field that is not there or null is not known.
+
+    Parameters
+    ----------
+    path
+        A JSON object with some of the fields ``FIELDS``. A person is a name, an id, or ``{"nconst": "nm0000001"}``; in
+        ``principals`` an object of a name or an id with the category.
+    movies
+        The home's movies, among whose credits a name is looked up: see ``find_people``.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, is too large or no JSON, or a field is unknown or of a wrong type; it names the field.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; give a JSON file of a movie") from None
+    if len(content) > MAX_BYTES:
+        raise InputError(f"{path}: larger than {MAX_BYTES:,} bytes; give the JSON of one movie")
+    try:
+        value = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_object, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deep" if isinstance(error, RecursionError) else error
+        raise InputError(f"{path}: not a movie in JSON ({reason}); correct it") from None
+    return new_movie(value, movies, source=str(path))
+
+
+def new_movie(value: Any, movies: pl.DataFrame, *, source: str) -> NewMovie:
+    """Return the movie of a JSON value, as ``read_new_movie`` does; messages call it ``source``."""
+    import polars as pl
+
+    from imdb_pipeline.catalogue.documents import document
+    from imdb_pipeline.models.examples import INPUT_COLUMNS
+
+    fields = _checked(value, source)
+    meant = find_people(fields.pop("people"), movies)
+    genres, unknown_genres = _spelt(fields["genres"], movies)
+    row = {
+        "tconst": TCONST,
+        "title": fields["title"] or "",
+        "original_title": fields["title"] or "",
+        "title_type": "movie",
+        "is_adult": bool(fields["is_adult"]),
+        "release_year": fields["release_year"],
+        "runtime_minutes": fields["runtime_minutes"],
+        "genres": genres,
+        "credits": [{"nconst": each.nconst, "category": each.category, "name": each.name} for each in meant],
+    }
+    credit = pl.Struct({"nconst": pl.String, "category": pl.String, "name": pl.String})
+    schema = dict.fromkeys(INPUT_COLUMNS, pl.String) | {
+        "is_adult": pl.Boolean,
+        "release_year": pl.Int32,
+        "runtime_minutes": pl.Int32,
+        "genres": pl.List(pl.String),
+        "credits": pl.List(credit),
+    }
+    notes = {
+        **people_notes(meant),
+        "unknown_genres": unknown_genres,
+        "missing": [field for field in FIELDS if value.get(field) is None],
+    }
+    return NewMovie(pl.DataFrame([row], schema=schema), document(row), notes)
+
+
+def people_notes(meant: list[Meant]) -> dict[str, Any]:
+    """Return what a reader has to know of the people that were looked up: ``ambiguous`` and ``unknown``."""
+    return {
+        "ambiguous": [
+            {
+                "field": each.asked.field,
+                "name": each.asked.person,
+                "people_of_that_name": each.same_name,
+                "nconst": each.nconst,
+                "credits": each.credits,
+                "others": each.others,
+            }
+            for each in meant
+            if each.same_name > 1
+        ],
+        "unknown": [{"field": each.asked.field, "person": each.asked.person} for each in meant if not each.known],
+    }
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands twice in one object")
+    return found
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _checked(value: Any, source: str) -> dict[str, Any]:
+    """Return the plain fields, each or None, and ``people``, a list of ``Asked`` in the usual order of billing."""
+    import difflib
+
+    if not isinstance(value, dict):
+        raise InputError(f"{source}: expected a JSON object of a movie's fields, found {_kind(value)}")
+    for name in value:
+        if name not in FIELDS:
+            close = difflib.get_close_matches(name, FIELDS, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(FIELDS)}"
+            raise InputError(f"{source}: unknown field {name!r}; {hint}")
+
+    def field(name: str, expected: str, right: Callable[[Any], bool]) -> Any:
+        given = value.get(name)
+        if given is not None and not right(given):
+            raise InputError(f"{source}: {name}: expected {expected}, found {_kind(given)}")
+        return given
+
+    first, last = _YEARS
+    plain = {
+        "title": field("title", "a text", _is_text),
+        "genres": field("genres", "a list of texts", lambda given: _is_list(given) and all(map(_is_text, given))),
+        "is_adult": field("is_adult", "true or false", lambda given: isinstance(given, bool)),
+        "release_year": field(
+            "release_year", f"a year from {first} to {last}", lambda given: _is_whole(given) and first <= given <= last
+        ),
+        "runtime_minutes": field(
+            "runtime_minutes",
+            f"whole minutes from 0 to {_MAX_MINUTES:,}",
+            lambda given: _is_whole(given) and 0 <= given <= _MAX_MINUTES,
+        ),
+    }
+    people = [
+        _listed(given, name, f"{source}: {name}, number {number}")
+        for name in PEOPLE
+        for number, given in enumerate(field(name, "a list of people", _is_list) or [], start=1)
+    ]
+    for number, given in enumerate(field("principals", "a list of objects", _is_list) or [], start=1):
+        people.append(_principal(given, f"{source}: principals, number {number}"))
+    return {**plain, "people": people}
+
+
+def _listed(given: Any, name: str, where: str) -> Asked:
+    person: Any = given.get("nconst") if isinstance(given, dict) and list(given) == ["nconst"] else given
+    if not _is_person(person) or (isinstance(given, dict) and not PERSON_ID.fullmatch(person)):
+        shown = 'a name or {"nconst": "nm0000001"}'
+        raise InputError(f"{where}: expected {shown}, found {_kind(given)}")
+    return Asked(name, _one_line(person), PEOPLE[name])
+
+
+def _principal(given: Any, where: str) -> Asked:
+    shown = 'a name with a category as in {"A Name": "composer"}'
+    if not isinstance(given, dict) or len(given) != 1:
+        raise InputError(f"{where}: expected {shown}, found {_kind(given)}")
+    ((person, category),) = given.items()
+    if not _is_person(person) or not _is_person(category):
+        raise InputError(f"{where}: expected {shown}, found {_kind(given)}")
+    if person == "nconst":
+        raise InputError(f'{where}: give an id in place of the name, as in {{"nm0000001": "composer"}}')
+    for field, categories in PEOPLE.items():
+        if category in categories:
+            raise InputError(f"{where}: a person of the category {category!r} belongs in {field!r}")
+    return Asked("principals", _one_line(person), (_one_line(category),))
+
+
+def _spelt(genres: list[str] | None, movies: pl.DataFrame) -> tuple[list[str] | None, list[str]]:
+    """Return the genres as the catalogue spells them, and those that it does not have."""
+    if genres is None:
+        return None, []
+    known = {genre.lower(): genre for genre in movies["genres"].explode().drop_nulls().unique()}
+    spelt = [known.get(genre.lower(), genre) for genre in genres]
+    return spelt, [genre for genre in spelt if genre.lower() not in known]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _is_text(given: Any) -> bool:
+    """Whether it is a text that UTF-8 can hold: JSON can write half of a character."""
+    return isinstance(given, str) and not any("\ud800" <= sign <= "\udfff" for sign in given)
+
+
+def _is_person(given: Any) -> bool:
+    return _is_text(given) and bool(given.strip())
+
+
+def _is_list(given: Any) -> bool:
+    return isinstance(given, list)
+
+
+def _is_whole(given: Any) -> bool:
+    return isinstance(given, int) and not isinstance(given, bool)
+
+
+def _kind(given: Any) -> str:
+    """Return a value as a message shows it: in ASCII, and short."""
+    text = json.dumps(given)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,94 @@
+"""Answers as plain text for a terminal: a prediction, an explanation. What a terminal would obey is made visible."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SHOWN_FIELDS = {"actors": "the cast", "credits": "all its people together", "is_adult": "being an adult title"}
+
+
+def visible(text: str) -> str:
+    """Return a text with U+FFFD in place of each sign that is not printable, as control characters are."""
+    return "".join(sign if sign.isprintable() else "\ufffd" for sign in text)
+
+
+def titled(movie: Mapping[str, Any]) -> str:
+    """Return title and year of a movie."""
+    return f"{visible(movie['title']) or 'no title'} ({movie['release_year'] or 'no year'})"
+
+
+def prediction_text(answer: Mapping[str, Any]) -> str:
+    """Return the answer of ``predict``: title, release_year, prediction, low, high, and what it has of ``basis``,
+    ``average_rating``, ``num_votes``, and the notes of ``new_movie``."""
+    lines = [titled(answer), f"predicted {answer['prediction']:.1f}, 90 % interval {_interval(answer)}"]
+    basis = {
+        "out_of_fold": "by models fitted without this movie",
+        "held_out": "by a model that this movie was held out from",
+        "future": "by a model that never saw this movie's rating",
+    }.get(answer.get("basis", ""))
+    if basis:
+        lines.append(basis)
+    if answer.get("average_rating") is not None:
+        lines.append(f"rated {answer['average_rating']:.1f} in {answer['num_votes']:,} votes")
+    return "\n".join([*lines, *_note_lines(answer)])
+
+
+def explanation_text(answer: Mapping[str, Any]) -> str:
+    """Return the answer of ``explain``; it may have ``low``, ``high`` and ``contributions``, with ``model``, too."""
+    interval = f", 90 % interval {_interval(answer)}" if "low" in answer else ""
+    lines = [titled(answer), f"predicted {answer['prediction']:.2f}{interval}"]
+    trees = answer.get("contributions")
+    if trees:
+        name = f" of {visible(trees['model'])}" if "model" in trees else ""
+        lines += ["", f"What the trees{name} add to their mean prediction, {trees['base']:.2f}; the sum is exact"]
+        lines += [_line(row["effect"], _field(row["field"])) for row in trees["fields"]]
+    if answer["fields"]:
+        lines += ["", "What each field adds: the prediction less that without it"]
+        lines += [_line(row["effect"], _field(row["field"])) for row in answer["fields"]]
+    if answer["people"]:
+        lines += ["", "What each person adds"]
+        lines += [_line(row["effect"], f"{_person(row)}, {row['field']}") for row in answer["people"]]
+    if answer["other_directors"]:
+        lines += ["", "What another director would add"]
+        lines += [
+            _line(row["effect"], f"{_person(row)}: predicted {row['prediction']:.2f}")
+            for row in answer["other_directors"]
+        ]
+    return "\n".join([*lines, *_note_lines(answer), "", answer["says"]])
+
+
+def _interval(answer: Mapping[str, Any]) -> str:
+    return f"{answer['low']:.1f} to {answer['high']:.1f}"
+
+
+def _line(effect: float, what: str) -> str:
+    sign = "" if round(effect, 2) == 0 else "+" if effect > 0 else "−"
+    return f"  {sign + format(abs(effect), '.2f'):>5}  {what}"
+
+
+def _field(name: str) -> str:
+    return visible(_SHOWN_FIELDS.get(name, name.replace("_", " ")))
+
+
+def _person(row: Mapping[str, Any]) -> str:
+    return visible(row["name"] or row["nconst"] or "somebody")
+
+
+def _note_lines(answer: Mapping[str, Any]) -> list[str]:
+    """Return a line for each person, genre or field that a reader has to know of."""
+    lines = []
+    for each in answer.get("ambiguous", []):
+        lines.append(
+            f"{each['people_of_that_name']} people are called {visible(each['name'])}: {each['nconst']} is meant, with "
+            f"{each['credits']:,} such credits; give an id to mean another"
+        )
+    for each in answer.get("unknown", []):
+        lines.append(f"not in the catalogue: {visible(each['person'])} ({each['field']})")
+    if answer.get("unknown_genres"):
+        lines.append(f"no genre of the catalogue: {visible(', '.join(answer['unknown_genres']))}")
+    if answer.get("missing"):
+        lines.append(f"not given: {', '.join(answer['missing'])}")
+    return ["", *lines] if lines else []
