@@ -262,7 +262,8 @@ def main() -> None:
     for row in rows:
         print(
             f"{row['name']:<26}{row['movies']:>9,}{row['epochs']:>8}{row['cpu_seconds']:>9.1f}"
-            f"{row['wall_seconds']:>9.1f}{row['peak_mb']:>9}{row['seconds_an_epoch']:>10.3f}{row['ratio']:>8.3f}{1 / row['ratio']:>8.2f}"
+            f"{row['wall_seconds']:>9.1f}{row['peak_mb']:>9}{row['seconds_an_epoch']:>10.3f}"
+            f"{row['ratio']:>8.3f}{1 / row['ratio']:>8.2f}"
         )
     print(f"an epoch's seconds of {'wall' if device == 'cuda' else 'CPU'} time; times: as fast as the first way")
     if find_spec("accelerate") is None and "mlp" in arguments.networks:
