@@ -53,19 +53,31 @@ class Served:
 
 
 def predict_new(new: NewMovie, served: Served) -> dict[str, Any]:
-    """Return the predicted rating of a movie from a file.
+    """Return what ``predict_movie`` does of a movie from a file, and ``NewMovie.notes``."""
+    return {**predict_movie(new.movie, new.document, served), **new.notes}
+
+
+def predict_movie(movie: pl.DataFrame, document: str, served: Served) -> dict[str, Any]:
+    """Return the predicted rating of a movie that the model was not fitted on.
+
+    Parameters
+    ----------
+    movie
+        One row with the columns ``INPUT_COLUMNS``.
+    document
+        Its document.
 
     Returns
     -------
     dict
-        JSON values: title, release_year, model, prediction, low, high, basis (``future``), and ``NewMovie.notes``.
+        JSON values: title, release_year, model, prediction, low, high, basis (``future``).
     """
     import numpy as np
     import polars as pl
 
-    prediction = np.asarray(served.model.predict(served.inputs(new.movie, pl.Series([new.document]))))
-    low, high = served.intervals.bounds(new.movie, prediction)
-    row = new.movie.row(0, named=True)
+    prediction = np.asarray(served.model.predict(served.inputs(movie, pl.Series([document]))))
+    low, high = served.intervals.bounds(movie, prediction)
+    row = movie.row(0, named=True)
     return {
         **{name: row[name] for name in ("title", "release_year")},
         "model": served.name,
@@ -73,7 +85,6 @@ def predict_new(new: NewMovie, served: Served) -> dict[str, Any]:
         "low": float(low[0]),
         "high": float(high[0]),
         "basis": "future",
-        **new.notes,
     }
 
 
