@@ -69,8 +69,8 @@ def load_predictions(home: str | Path | None = None, *, day: str | None = None) 
 
     tconst, prediction, low, high (Float64, the 90 % interval), basis, split (train, validation, test, or null),
     average_rating, num_votes. ``basis`` says who predicted: models fitted without the movie (``out_of_fold``), the
-    model that it was held out from (``held_out``), or the one that serves, for movies not among those it was fitted
-    on (``future``).
+    model that it was held out from (``held_out``), or the one that serves, for all others (``future``): of these
+    it has met some votes at most.
     """
     import polars as pl
 

@@ -105,19 +105,17 @@ class ServedRelease:
         """
         from imdb_pipeline.compute import choose_compute
         from imdb_pipeline.models.conformal import Intervals
-        from imdb_pipeline.models.fitting import load_predictor
+        from imdb_pipeline.models.fitting import PREDICTORS, load_predictor
         from imdb_pipeline.settings import load_settings
 
         for revision in (self._champion, self._embeddings):
             self._store.verify(revision)
         compute = choose_compute(device=load_settings(self._store.root.parent).device)
         folder, name = self._champion.folder, self._names["model"]
-        return Served(
-            name,
-            load_predictor(name, folder / MODEL, device=compute.device),
-            Intervals.load(folder / INTERVALS),
-            self._encode_with(compute),
-        )
+        model = load_predictor(name, folder / MODEL, device=compute.device)
+        reads = any(PREDICTORS[each].reads_embeddings for each in (name, *getattr(model, "members", {})))
+        encode = self._encode_with(compute) if reads else None
+        return Served(name, model, Intervals.load(folder / INTERVALS), encode)
 
     def _encode_with(self, compute: Compute) -> Callable[[Sequence[str]], np.ndarray]:
         """Return the encoder that the release's embeddings were made with."""

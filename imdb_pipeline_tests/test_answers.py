@@ -281,6 +281,26 @@ def test_without_a_champion_that_can_serve_the_answer_says_why_and_what_to_do(ho
         api.explain({"title": "A"}, home=other)
 
 
+def test_trees_alone_are_served_without_the_encoder(home, tmp_path):
+    other = shutil.copytree(home, tmp_path / "home")
+    store = Store(other / "store")
+    blend = store.released("champion")
+
+    def trees(folder):
+        (folder / "champion.json").write_text(json.dumps({"model": "boosting", "id": "boosting-8", "reason": None}))
+        shutil.copytree(blend.folder / "model" / "boosting", folder / "model")
+        shutil.copytree(blend.folder / "intervals", folder / "intervals")
+        shutil.copy(blend.file("unseen.parquet"), folder)
+
+    release(store, champion=trees)
+    serving = ServedRelease(store)
+    answer = serving.explain({"title": "A", "genres": ["Drama"]})
+    assert (answer["model"], answer["model_id"]) == ("boosting", "boosting-8")
+    assert answer["contributions"]["prediction"] == pytest.approx(answer["prediction"], abs=1e-9)
+    assert serving.served.encode is None
+    assert ServedRelease(Store(home / "store")).served.encode is not None
+
+
 def test_what_serves_is_loaded_once_and_answers_on(home, tmp_path):
     moved = shutil.copytree(home, tmp_path / "home")
     serving = ServedRelease(Store(moved / "store"))

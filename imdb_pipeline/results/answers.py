@@ -37,19 +37,22 @@ class Served:
     intervals
         Of its predictions.
     encode
-        The home's encoder: n documents to unit vectors, float32, shape (n, dimension).
+        The home's encoder: n documents to unit vectors, float32, shape (n, dimension). None where the model reads none.
     """
 
     name: str
     model: Model
     intervals: Intervals
-    encode: Callable[[Sequence[str]], np.ndarray]
+    encode: Callable[[Sequence[str]], np.ndarray] | None
 
     def inputs(self, movies: pl.DataFrame, documents: pl.Series) -> Inputs:
         """Return movies (``INPUT_COLUMNS``) with their documents as the model reads them."""
+        import numpy as np
+
         from imdb_pipeline.models.examples import Inputs
 
-        return Inputs(movies, self.encode(documents.to_list()), documents)
+        none = np.empty((len(movies), 0), dtype=np.float32)
+        return Inputs(movies, none if self.encode is None else self.encode(documents.to_list()), documents)
 
 
 def predict_new(new: NewMovie, served: Served) -> dict[str, Any]:
