@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion.json"
 METRICS = "metrics.json"
+MODEL = "model"
+"""The folder of the fitted model, in a predictor's revision and in the champion's."""
+INTERVALS = "intervals"
+UNSEEN = "unseen.parquet"
 
 
 def list_champions(store: Store) -> list[dict[str, Any]]:

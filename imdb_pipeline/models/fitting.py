@@ -30,6 +30,8 @@ class Predictor:
         Imported when it is used. Its ``fit`` and ``refit`` return the class.
     kind
         The class's name.
+    reads_embeddings
+        Whether it needs ``Inputs.embeddings``; where nobody does, no encoder has to be loaded for a prediction.
     reads_documents
         Whether it needs ``Inputs.documents``.
     resumes
@@ -38,22 +40,25 @@ class Predictor:
 
     module: str
     kind: str
+    reads_embeddings: bool = True
     reads_documents: bool = False
     resumes: bool = False
 
 
 PREDICTORS = {
-    "mean": Predictor("imdb_pipeline.models.mean", "MeanModel"),
+    "mean": Predictor("imdb_pipeline.models.mean", "MeanModel", reads_embeddings=False),
     "linear": Predictor("imdb_pipeline.models.linear", "LinearModel"),
     "ridge": Predictor("imdb_pipeline.models.ridge", "LinearModel"),
     "knn": Predictor("imdb_pipeline.models.knn", "KnnModel"),
     "svr": Predictor("imdb_pipeline.models.svr", "SvrModel"),
     "mlp": Predictor("imdb_pipeline.models.mlp", "MlpModel"),
-    "transformer": Predictor("imdb_pipeline.models.transformer", "DocumentModel", reads_documents=True, resumes=True),
-    "boosting": Predictor("imdb_pipeline.models.boosting", "BoostingModel"),
-    "blend": Predictor("imdb_pipeline.models.blend", "BlendModel", resumes=True),
+    "transformer": Predictor(
+        "imdb_pipeline.models.transformer", "DocumentModel", reads_embeddings=False, reads_documents=True, resumes=True
+    ),
+    "boosting": Predictor("imdb_pipeline.models.boosting", "BoostingModel", reads_embeddings=False),
+    "blend": Predictor("imdb_pipeline.models.blend", "BlendModel", reads_embeddings=False, resumes=True),
 }
-"""The predictors by name."""
+"""The predictors by name. What the blend reads is what its members read."""
 
 MEMBERS = tuple(name for name in PREDICTORS if name != "blend")
 """Those that are fitted on examples, and that the blend is made of."""

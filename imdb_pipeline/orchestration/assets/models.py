@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from imdb_pipeline.champions import METRICS
+from imdb_pipeline.champions import METRICS, MODEL
 from imdb_pipeline.durable import link_or_copy
 from imdb_pipeline.gates import Outcome
 from imdb_pipeline.models.fitting import MEMBERS, PREDICTORS
@@ -29,8 +29,6 @@ log = logging.getLogger("imdb_pipeline.steps")
 
 PREDICTIONS = {"split": "predictions.parquet", "split_by_time": "predictions_by_time.parquet"}
 """By column of the split: the held-out predictions."""
-MODEL = "model"
-"""The folder of the fitted model in a predictor's revision."""
 
 _IS = {
     "mean": ("The mean rating of the training movies: what every other predictor has to beat.", {"numpy"}),

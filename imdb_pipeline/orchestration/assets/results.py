@@ -4,12 +4,11 @@ import json
 from datetime import date
 from typing import Any
 
-from imdb_pipeline.champions import CHAMPION
+from imdb_pipeline.champions import CHAMPION, INTERVALS, MODEL, UNSEEN
 from imdb_pipeline.dumps.transport import without_userinfo
 from imdb_pipeline.gates import Outcome
-from imdb_pipeline.orchestration.assets.champion import INTERVALS, UNSEEN
 from imdb_pipeline.orchestration.assets.embeddings import load_vectors
-from imdb_pipeline.orchestration.assets.models import ALL_PREDICTORS, MODEL
+from imdb_pipeline.orchestration.assets.models import ALL_PREDICTORS
 from imdb_pipeline.orchestration.publishing import published_asset, table
 from imdb_pipeline.orchestration.stages import STAGES, Made, Work
 
