@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion.json"
 METRICS = "metrics.json"
+UNSEEN = "unseen.parquet"
+INTERVALS = "intervals"
 
 
 def list_champions(store: Store) -> list[dict[str, Any]]:

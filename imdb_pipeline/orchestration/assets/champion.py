@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from imdb_pipeline.champions import CHAMPION, METRICS
+from imdb_pipeline.champions import CHAMPION, INTERVALS, METRICS, UNSEEN
 from imdb_pipeline.durable import link_or_copy
 from imdb_pipeline.models.fitting import PREDICTORS
 from imdb_pipeline.orchestration.assets.models import ALL_PREDICTORS, MODEL, PREDICTIONS, load_parts
@@ -11,8 +11,6 @@ from imdb_pipeline.orchestration.publishing import published_asset, table
 from imdb_pipeline.orchestration.stages import Made, Work
 from imdb_pipeline.store import Revision
 
-UNSEEN = "unseen.parquet"
-INTERVALS = "intervals"
 VERSION = "2"
 
 
