@@ -90,13 +90,14 @@ def card_facts(
         **_errors(unseen, movies, seed),
     }
     info = champion.manifest["info"]
+    # What an older champion was made on stands in its own day's manifest.
+    new = champion.day == chosen["trained"] and "challenger" not in chosen["challenge"]
     facts["made"] = {
         "fitted on the movies of": chosen["trained"],
-        "because": chosen["challenge"]["why"],
+        "last challenge": chosen["challenge"]["why"],
         "folds": chosen["folds"],
         "seed": info["seed"],
-        "device": info["device_name"],
-        "seconds": info["seconds"],
+        **({"device": info["device_name"], "seconds of fitting": info["seconds"]} if new else {}),
         **facts["made"],
     }
     return facts | {"limits": _limits(facts)}

@@ -135,7 +135,7 @@ def draw_calibration(curve: list[dict[str, Any]]) -> bytes:
     axes = figure.add_subplot()
     predicted, rated = ([row[name] for row in curve] for name in ("mean_prediction", "mean_rating"))
     below, above = ([abs(row[f"mean_rating_{end}"] - row["mean_rating"]) for row in curve] for end in ("low", "high"))
-    ends = [min(*predicted, *rated), max(*predicted, *rated)]
+    ends = [min(predicted), max(predicted)]
     axes.plot(ends, ends, color="#909090", linewidth=1, linestyle="--", label="right on average")
     axes.errorbar(predicted, rated, yerr=[below, above], color=_FIRST, marker="o", markersize=4, capsize=2)
     axes.set_xlabel("mean prediction, by tenths")

@@ -82,7 +82,7 @@ def gains(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
         best = next((row[f"{prefix}best_study"] for row in rows if row.get(f"{prefix}best_study")), None)
         for name, other in (("gain_over_linear", "linear"), ("gain_over_best_study", best)):
             if any(row.get(prefix + name) is not None for row in rows):
-                columns.append({"name": prefix + name, "title": f"over {other}, {split}"})
+                columns.append({"name": prefix + name, "other": other, "title": f"over {other}, {split}"})
     return {"columns": columns, "rows": rows} if columns else None
 
 
