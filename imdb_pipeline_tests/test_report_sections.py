@@ -18,7 +18,7 @@ from imdb_pipeline.results.ledger import Ledger, empty_ledger
 from imdb_pipeline.results.ledger_score import score
 from imdb_pipeline.results.report import write_report
 from imdb_pipeline.results.report_errors import graded, groupings
-from imdb_pipeline.results.report_models import boards, gains
+from imdb_pipeline.results.report_models import audit, boards, gains, study
 from imdb_pipeline_tests.conftest import DAY
 from imdb_pipeline_tests.published_by_hand import publish_by_hand
 
@@ -49,28 +49,25 @@ def rows(*, by_time: bool) -> list[dict]:
     return leaderboard_rows(results, frames, frames if by_time else None)
 
 
-def study_rows() -> list[dict]:
-    given = {"study_mse": 1.187, "study_r2": 0.275, "differs": [EVIL], "skipped": None}
+def study_told() -> dict:
+    given = {"study_mse": 1.187, "study_r2": 0.275, "differs": [f"smaller {EVIL}"], "skipped": None}
     figures = {"mse": 1.3, "r2": 0.21, "r2_low": 0.17, "r2_high": 0.25}
     nothing = dict.fromkeys(figures)
-    return [
+    rows = [
         {"predictor": "linear", **given, **figures, "how": EVIL},
-        {"predictor": "sgd", **given, **nothing, "how": None, "skipped": f"not there {EVIL}"},
+        {"predictor": "mlp", **given, **figures, "how": EVIL, "differs": [*given["differs"], "5 epochs"]},
+        {"predictor": "sgd", **given, **nothing, "how": None, "differs": [], "skipped": f"not there {EVIL}"},
     ]
+    return {"rows": rows, "map": {"trustworthiness": 0.875, "differs": ["1,000 epochs"]}, "too_few": None}
 
 
 def evaluation() -> dict:
     folds = [{"bucket": bucket, "n": 3, "mse": 1.0, "r2": 0.3, "chosen_with": False} for bucket in range(10)]
     r2 = {"r2": 0.4, "r2_low": 0.3, "r2_high": 0.5}
+    rotation = {"n": 30, "r2_mean": 0.31, "r2_deviation": 0.012, "mse_mean": 1.1, "mse_deviation": None}
     return {
-        "rotation": {
-            "n": 30,
-            "r2_mean": 0.31,
-            "r2_deviation": 0.012,
-            "mse_mean": 1.1,
-            "mse_deviation": None,
-            "folds": folds,
-        },
+        "rotation": {"blend": {**rotation, "all": r2, "folds": folds}},
+        "own_rating": {"movies": 9, "features": 33, "leaking": [], **r2, "reveals": False},
         "permuted": {"r2_each": [0.0, -0.1], "r2": -0.05, "r2_low": -0.2, "r2_high": 0.1, "passed": True},
         "forbidden": [{"feature": EVIL, **r2, "clean_r2": 0.33, "gain": 0.07, "gain_low": 0.01, "gain_high": 0.1}],
     }
@@ -144,7 +141,7 @@ def revisions(tmp_path):
         "rating_predictions": publish("rating_predictions", {"predictions.parquet": predictions}),
         "prediction_ledger": publish("prediction_ledger", {"score.json": graded_score()}),
         "model_card": publish("model_card", {"facts.json": card_facts()}),
-        "study_reproduction": publish("study_reproduction", {"study.json": study_rows()}),
+        "study_reproduction": publish("study_reproduction", {"study.json": study_told()}),
         "evaluation": publish("evaluation", {"evaluation.json": evaluation()}),
     }
 
@@ -156,7 +153,7 @@ HEADINGS = (
     "Gains on test",
     "Training",
     "The study, its reproduction (selected on test, as the study did: optimistic)",
-    "Audit",
+    "The protocol put to the test",
     "The champion",
     "Where it errs",
     "By votes",
@@ -185,9 +182,13 @@ def test_the_report_has_every_section_and_runs_nothing_from_the_data(revisions, 
         "since 2026-03-01 as blend",
         "fitted on 4,321 rated movies. The last challenge, by ridge: worse",
         "over linear, by id over ridge, by id over linear, by time over ridge, by time",
-        "R² 0.310 ± 0.012, MSE 1.100 (mean and",
+        "blend 10 1.100 ± – 0.310 ± 0.012 0.400 [0.300, 0.500]",
         "shuffled ratings, 2 times: R² −0.050 [−0.200, 0.100] , no better than chance",
         "0.210 [0.170, 0.250]",
+        "Of their 33 features none changes with a movie's own rating",
+        f"Not as in the study: smaller {EVIL}.",
+        f"{EVIL}; 5 epochs",
+        "trustworthiness of its map is 0.875; 1,000 epochs",
         "skipped: not there",
         "83.3 % [65.0 %, 94.0 %]",
         "movies predicted with too few votes 3 predictions on record 3 movies graded since 1",
@@ -237,6 +238,12 @@ def test_lines_have_room_for_their_rows_and_one_far_below_0_does_not_make_the_ot
     assert (
         bias_line([{"bias_low": None, "bias_high": None}]).drawn({"bias_low": None, "bias_high": None}, "bias") is None
     )
+
+
+@pytest.mark.parametrize("told", [{}, {"rows": [], "map": None, "too_few": "2 movies"}])
+def test_a_study_or_an_audit_of_too_few_movies_shows_nothing(told):
+    assert study(told) is None
+    assert audit(told) is None
 
 
 def test_small_groups_and_an_empty_ledger_are_left_out():

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from imdb_pipeline.store import Revision
 
-STUDY_REPRODUCTION = "study_reproduction"
-EVALUATION = "evaluation"
 CURVE = f"model/{CURVE_FILE}"
 _BY_ID = "Movies held out by a hash of their id."
 _BY_TIME = "Fitted on earlier years, judged on the last two complete ones, as a movie that is not out yet would be."
@@ -32,8 +30,8 @@ def models_section(revisions: Mapping[str, Revision]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``too_few``: why nothing was learnt, or None; ``boards``, ``gains``, ``curves``, ``study``, ``evaluation``: None
-        or empty where there is nothing to show.
+        ``too_few``: why nothing was learnt, or None; ``boards``, ``gains``, ``curves``, ``study``, ``audit``: None or
+        empty where there is nothing to show.
     """
     board = json.loads(revisions["leaderboard"].file("leaderboard.json").read_bytes())
     seconds = {
@@ -44,8 +42,8 @@ def models_section(revisions: Mapping[str, Revision]) -> dict[str, Any]:
         "boards": boards(board["rows"], seconds),
         "gains": gains(board["rows"]),
         "curves": _curves(revisions),
-        "study": _read(revisions.get(STUDY_REPRODUCTION), "study.json"),
-        "evaluation": _read(revisions.get(EVALUATION), "evaluation.json"),
+        "study": study(_read(revisions.get("study_reproduction"), "study.json")),
+        "audit": audit(_read(revisions.get("evaluation"), "evaluation.json")),
     }
 
 
@@ -86,6 +84,37 @@ def gains(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
     return {"columns": columns, "rows": rows} if columns else None
 
 
+def study(told: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the reproduction's ``rows`` and ``map``, and what ``differs`` in all of them; None without rows.
+
+    Parameters
+    ----------
+    told
+        ``rows`` of ``models.study.reproduce``, ``map``.
+    """
+    rows = told.get("rows")
+    if not rows:
+        return None
+    done = [row for row in rows if not row["skipped"]]
+    everywhere = [each for each in done[0]["differs"] if all(each in row["differs"] for row in done)] if done else []
+    own = [{**row, "differs": [each for each in row["differs"] if each not in everywhere]} for row in rows]
+    return {"differs": everywhere, "rows": own, "map": told.get("map")}
+
+
+def audit(found: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return ``rotation`` (a row a predictor, best first), ``permuted``, ``own_rating``, ``forbidden``, where known.
+
+    Parameters
+    ----------
+    found
+        What ``models.rotation``, ``audit`` and ``features_audit`` returned under these names.
+    """
+    rotation = [{"model": name, **summary} for name, summary in found.get("rotation", {}).items()]
+    known = {name: found.get(name) for name in ("permuted", "own_rating", "forbidden")}
+    known["rotation"] = sorted(rotation, key=lambda row: (row["mse_mean"], row["model"]))
+    return known if any(known.values()) else None
+
+
 def _curves(revisions: Mapping[str, Revision]) -> str | None:
     """Return the picture of the training of those predictors that have epochs."""
     curves = {}
@@ -97,5 +126,5 @@ def _curves(revisions: Mapping[str, Revision]) -> str | None:
     return embedded(draw_training(curves)) if curves else None
 
 
-def _read(revision: Revision | None, name: str) -> Any:
-    return None if revision is None else json.loads(revision.file(name).read_bytes())
+def _read(revision: Revision | None, name: str) -> dict[str, Any]:
+    return {} if revision is None else json.loads(revision.file(name).read_bytes())
