@@ -117,6 +117,7 @@ def test_the_ratings_of_the_test_set_change_no_prediction(name, parts, monkeypat
         fit_predictor(name, Parts(train, validation, part), seed=1, device="cpu") for part in (test, shuffled)
     )
     assert plain.predictions["prediction"].equals(other.predictions["prediction"])
+    assert plain.model.settings == other.model.settings
     assert plain.metrics["validation"] == other.metrics["validation"]
 
 

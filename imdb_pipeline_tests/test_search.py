@@ -48,7 +48,9 @@ def test_all_axes_are_followed_and_each_named_by_itself():
     assert found.best["validation_mse"] == min(row["validation_mse"] for row in found.tried)
 
 
-def test_an_axis_may_start_at_nothing():
+def test_an_axis_may_start_at_nothing_or_hold_its_values_alone():
+    assert Axis.fixed(0.0).values() == [0.0]
+    assert Axis.fixed(0.5, 0.8).values() == [0.5, 0.8]
     assert Axis((0.0, 10.0), 2.0, 1.0, 40.0).values() == [0.0, 10.0, 20.0, 40.0]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from imdb_pipeline.models.split import MIN_MOVIES, build_split, too_few
+from imdb_pipeline.models.split import MIN_MOVIES, bucket_by_id, build_split, part_by_id, too_few
 
 
 def rated(rows: list[tuple[str, int | None, float | None, int | None]]) -> pl.DataFrame:
@@ -67,12 +67,30 @@ def test_only_movies_with_enough_votes_are_split_and_sorted_by_id():
         (2026, {2015: "train", 2016: "train", 2017: "validation", 2018: "test", 2019: "test", None: None}),
         # The day's own year is not complete: it is on no side.
         (2019, {2015: "train", 2016: "validation", 2017: "test", 2018: "test", 2019: None, None: None}),
+        # A decade of which nothing else is known: train to 2016, validation 2017, test 2018 and 2019.
+        (
+            2026,
+            dict.fromkeys(range(2010, 2017), "train") | {2017: "validation", 2018: "test", 2019: "test"},
+        ),
+        # A year without movies keeps its place.
+        (2026, {2010: "train", 2017: "validation", 2019: "test"}),
+        (2026, {2010: "train", 2018: "test", 2019: "test"}),
+        (2026, {2019: "test"}),
+        # A day before all its movies has no complete year.
+        (2015, {2015: None, 2016: None}),
     ],
 )
 def test_by_time_the_last_two_complete_years_are_test(day_year, expected):
     movies = rated([(f"tt{place:07d}", year, 6.0, 30) for place, year in enumerate(expected)])
     split = build_split(movies, day_year=day_year).join(movies.select("tconst", "release_year"), on="tconst")
     assert dict(zip(split["release_year"], split["split_by_time"], strict=True)) == expected
+
+
+def test_the_buckets_are_those_that_the_parts_are_made_of():
+    ids = [f"tt{number:07d}" for number in range(300)]
+    parts = {0: "test", 1: "validation"}
+    assert [part_by_id(tconst) for tconst in ids] == [parts.get(bucket_by_id(tconst), "train") for tconst in ids]
+    assert {bucket_by_id(tconst) for tconst in ids} == set(range(10))
 
 
 def test_with_no_release_year_at_all_nothing_is_split_by_time():

@@ -48,7 +48,7 @@ def test_killed_in_the_middle_it_ends_with_the_same_bytes(name, point, nth, tmp_
 @pytest.fixture
 def held(tmp_path):
     checkpoint = Checkpoint(tmp_path, "mlp", "key")
-    checkpoint.write({"a": np.arange(6.0).reshape(2, 3), "b": np.int64(4)}, {"epoch": 3, "best": float("inf")})
+    checkpoint.write({"a": np.arange(6.0).reshape(2, 3), "b": np.array(4)}, {"epoch": 3, "best": float("inf")})
     return checkpoint
 
 
@@ -58,7 +58,9 @@ def only_file(folder: Path) -> Path:
 
 
 def test_a_checkpoint_is_read_as_it_was_written_and_deleted_at_the_end(held, tmp_path):
-    arrays, progress = Checkpoint(tmp_path, "mlp", "key").read()
+    read = Checkpoint(tmp_path, "mlp", "key").read()
+    assert read is not None
+    arrays, progress = read
     np.testing.assert_array_equal(arrays["a"], np.arange(6.0).reshape(2, 3))
     assert arrays["b"] == 4
     assert progress == {"epoch": 3, "best": float("inf")}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from imdb_pipeline.errors import PipelineError
 from imdb_pipeline.models.encodings import Encodings
 from imdb_pipeline.models.features import Features
+from imdb_pipeline.models.feed import threads_for
 from imdb_pipeline.models.saved import read_json, read_settings, write_json, write_settings
 from imdb_pipeline.models.scale import mean_squared_error, on_scale
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from imdb_pipeline.models.examples import Examples, Inputs
 
 FEATURES_FILE = "features.json"
-THREADS = 4
-SINGLE_THREAD_ROWS = 5_000
 LEAVES = (8, 15, 31)
 SEEDS = 5
 STEP = 25
@@ -83,7 +82,7 @@ class BoostingModel:
         total = np.zeros((len(matrix), matrix.shape[1] + 1))
         if len(matrix):
             for trees in self.trees:
-                total += np.asarray(trees.predict(matrix, pred_contrib=True, num_threads=_threads(len(matrix))))
+                total += np.asarray(trees.predict(matrix, pred_contrib=True, num_threads=threads_for(len(matrix))))
         return total / len(self.trees)
 
     def save(self, folder: Path) -> None:
@@ -200,7 +199,8 @@ def _learn(train: Examples, extra: pl.DataFrame | None) -> tuple[Features, Encod
     if train.few_votes is not None and len(train.few_votes):
         rated.append(train.few_votes)
         scales.append(FEW_VOTES_WEIGHT)
-    features, encodings = Features.learn(train.inputs.movies), Encodings.learn(*rated)
+    features = Features.learn(train.inputs.movies)
+    encodings = Encodings.learn(features, *rated)
     weights = [scale * each.votes / (each.votes + HALF_WEIGHT_VOTES) for each, scale in zip(rated, scales, strict=True)]
     rows = _Rows(
         _matrix(features, encodings, pl.concat([each.movies for each in rated]), extra),
@@ -208,6 +208,12 @@ def _learn(train: Examples, extra: pl.DataFrame | None) -> tuple[Features, Encod
         np.concatenate(weights).astype(np.float32),
     )
     return features, encodings, rows
+
+
+def training_features(train: Examples) -> tuple[list[str], np.ndarray]:
+    """Return the names of the features, and what the trees read of the training movies: float32, (n, features)."""
+    features, encodings, rows = _learn(train, None)
+    return _names(features, encodings, None), rows.matrix[: len(train)]
 
 
 def _names(features: Features, encodings: Encodings, extra: pl.DataFrame | None) -> list[str]:
@@ -241,7 +247,7 @@ def _parameters(leaves: int, learning_rate: float, seed: int, rows: int) -> dict
         "seed": seed,
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": _threads(rows),
+        "num_threads": threads_for(rows),
         "verbosity": -1,
     }
 
@@ -313,13 +319,8 @@ def _mean_prediction(
     total = np.zeros(len(matrix))
     if len(matrix):
         for model in models:
-            total += np.asarray(model.predict(matrix, num_iteration=trees, num_threads=_threads(len(matrix))))
+            total += np.asarray(model.predict(matrix, num_iteration=trees, num_threads=threads_for(len(matrix))))
     return total / len(models)
-
-
-def _threads(rows: int) -> int:
-    """Return a number of threads that depends on nothing but the data; few rows are not worth the waiting."""
-    return 1 if rows < SINGLE_THREAD_ROWS else THREADS
 
 
 def _trees_file(folder: Path, number: int) -> Path:

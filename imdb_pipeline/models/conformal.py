@@ -178,8 +178,7 @@ def fit_intervals(
     else:
         settings["method"] = "split conformal prediction, normalised by a model of the absolute error"
         settings |= {"trees": _TREES, "parameters": {**_PARAMETERS, "seed": seed}}
-        # Words of titles are left out: 300 columns that say next to nothing about the size of an error.
-        features = Features.learn(learned, max_words=0)
+        features = Features.learn(learned)
         data = lightgbm.Dataset(features.matrix(learned), errors)
         trees = lightgbm.train(settings["parameters"], data, num_boost_round=_TREES)
         intervals = Intervals(features, trees, settings)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from imdb_pipeline.models.examples import Rated
+    from imdb_pipeline.models.features import Features
 
 MOVIES_FILE = "feed.parquet"
 PEOPLE_FILE = "people.parquet"
@@ -35,9 +36,9 @@ class Encodings:
     title_parts: TitleParts
 
     @classmethod
-    def learn(cls, *rated: Rated) -> Encodings:
+    def learn(cls, features: Features, *rated: Rated) -> Encodings:
         """Learn from rated movies. Votes say what a rating weighs, and stand in no feature."""
-        feed, movies = Feed.learn(*rated)
+        feed, movies = Feed.learn(features, *rated)
         return cls(feed, People.learn(feed, movies), TitleParts.learn(feed, movies))
 
     @property
@@ -57,8 +58,9 @@ class Encodings:
         """
         import numpy as np
 
-        folds = self.feed.folds_of(movies)
-        return np.concatenate([self.people.matrix(movies, folds), self.title_parts.matrix(movies, folds)], axis=1)
+        places = self.feed.places_of(movies)
+        parts = [self.people.matrix(movies, places), self.title_parts.matrix(movies, self.feed.folds_of(places))]
+        return np.concatenate(parts, axis=1)
 
     def save(self, folder: Path) -> None:
         """Write all of it into ``folder``: three Parquet files and ``arrays.safetensors``."""
@@ -69,6 +71,7 @@ class Encodings:
         parts = [pl.DataFrame({"part": known}).select(kind=pl.lit(kind), part="part") for kind, known in self._parts]
         pl.concat(parts).write_parquet(folder / PARTS_FILE)
         arrays = {f"title_{kind}": encodings for kind, encodings in self.title_parts.encodings.items()}
+        arrays["expected"] = self.feed.expected
         for role, credits in self.people.credits.items():
             arrays |= {f"{role}_starts": credits.starts, f"{role}_people": credits.keys}
         write_arrays(folder, arrays)
@@ -82,12 +85,12 @@ class Encodings:
         """Read what ``save`` wrote. Raises ``PipelineError`` naming a bad file."""
         import polars as pl
 
-        feed = Feed(_read(folder / MOVIES_FILE))
-        ids, parts = _read(folder / PEOPLE_FILE)["nconst"], _read(folder / PARTS_FILE)
+        movies, ids, parts = (_read(folder / name) for name in (MOVIES_FILE, PEOPLE_FILE, PARTS_FILE))
         wanted = {f"{role}_{kind}": 1 for role in ROLES for kind in ("starts", "people")}
-        arrays = read_arrays(folder, wanted | {f"title_{kind}": 2 for kind in KINDS})
+        arrays = read_arrays(folder, wanted | {f"title_{kind}": 2 for kind in KINDS} | {"expected": 2})
+        feed = Feed(movies, arrays["expected"])
         credits = {role: Incidence(arrays[f"{role}_starts"], arrays[f"{role}_people"], len(ids)) for role in ROLES}
-        people = People(feed, ids, credits)
+        people = People(feed, ids["nconst"], credits)
         people.prepare()
         known = {kind: parts.filter(pl.col("kind") == kind)["part"] for kind in KINDS}
         return cls(feed, people, TitleParts(known, {kind: arrays[f"title_{kind}"] for kind in KINDS}))

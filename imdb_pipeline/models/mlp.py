@@ -74,7 +74,7 @@ class MlpModel:
         """Return a rating for each of the n movies: float64, shape (n,), from 1 to 10."""
         settings = self.settings
         embeddings = embeddings_of(inputs, settings["dimension"])
-        network = _network(settings["dimension"], settings["layers"], settings["width"], settings["dropout"])
+        network = build_network(settings["dimension"], settings["layers"], settings["width"], settings["dropout"])
         network.load_state_dict({name: tensor_of(array, "cpu") for name, array in self.arrays.items()})
         network.to(self.device).eval()
         answers = _answers(network, tensor_of(embeddings, "cpu"), self.device)
@@ -89,7 +89,7 @@ class MlpModel:
     def load(cls, folder: Path, *, device: str = "cpu") -> MlpModel:
         """Read what ``save`` wrote, to predict on ``device``. Raises ``PipelineError`` naming a bad file."""
         settings, curve = read_settings(folder, NEEDED_SETTINGS)
-        network = _network(settings["dimension"], settings["layers"], settings["width"], settings["dropout"])
+        network = build_network(settings["dimension"], settings["layers"], settings["width"], settings["dropout"])
         expected = network.state_dict()
         arrays = read_arrays(folder, {name: tensor.dim() for name, tensor in expected.items()})
         for name, tensor in expected.items():
@@ -206,7 +206,7 @@ def _fit(
     ends = settings["cycle_ends"]
     cuda = device.startswith("cuda")
     with seeded(seed, device), _tensor_cores(device), threads(rows * settings["width"]):
-        network = _network(settings["dimension"], settings["layers"], settings["width"], settings["dropout"])
+        network = build_network(settings["dimension"], settings["layers"], settings["width"], settings["dropout"])
         network.to(device)
         rate = torch.tensor(settings["learning_rate"], device=device)
         optimizer = torch.optim.AdamW(
@@ -275,7 +275,7 @@ def _tensor_cores(device: str) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def _network(dimension: int, layers: int, width: int, dropout: float) -> torch.nn.Sequential:
+def build_network(dimension: int, layers: int, width: int, dropout: float) -> torch.nn.Sequential:
     """Build the network, untrained."""
     from torch import nn
 

@@ -23,6 +23,7 @@ STEPS = 3
 SHRINKAGE = 2.0
 """Weighted movies that a person's encoding counts the overall mean for."""
 
+UNEXPECTED_SHRINKAGE = 1.5
 NEAR_YEARS = 2.0
 """Years over which a movie's say on a person's movies of other years falls to 1/e."""
 
@@ -77,24 +78,26 @@ class People:
                 kinds += ["billed", "first"]
             if role == "anyone":
                 kinds += [f"step_{step}_{kind}" for step in range(2, STEPS + 1) for kind in ("mean", "most", "least")]
-                kinds += ["near_pooled", "near_most"]
+                kinds += ["near_pooled", "near_most", "others_expected"]
+                kinds += [f"unexpected_{kind}" for kind in ("pooled", "mean", "most", "least")]
             features += [(f"{role}_{kind}", FIELDS[role]) for kind in kinds]
         return features
 
-    def matrix(self, movies: pl.DataFrame, folds: np.ndarray) -> np.ndarray:
+    def matrix(self, movies: pl.DataFrame, places: np.ndarray) -> np.ndarray:
         """Return the features of n movies: float32, shape (n, len(names)), NaN where nobody has the role.
 
         Parameters
         ----------
         movies
             Rows with at least ``release_year`` and ``credits``.
-        folds
-            The fold of each, or ``NO_FOLD``, as from ``Feed.folds_of``.
+        places
+            Where each stands in the feed, as from ``Feed.places_of``.
         """
         import numpy as np
         import polars as pl
 
-        itself = (folds != NO_FOLD).astype(np.float32)
+        folds = self.feed.folds_of(places)
+        itself = (places >= 0).astype(np.float32)
         years = movies["release_year"].cast(pl.Float32).fill_null(np.nan).to_numpy()
         credits = credits_of(movies, self.ids)
         matrix = np.empty((len(movies), len(self.names)), dtype=np.float32)
@@ -121,6 +124,10 @@ class People:
                     for step in range(2, STEPS + 1):
                         columns += _statistics(people, table[f"step_{step}"])
                     columns += self._near(people, years[rows], table)
+                    columns.append(self._others_expected(people, places[rows], int(fold), table))
+                    weight = people.matrix @ table["weight"] + np.float32(UNEXPECTED_SHRINKAGE)
+                    columns.append((people.matrix @ table["unexpected_sum"]) / weight)
+                    columns += _statistics(people, table["unexpected"])
             matrix[rows] = np.stack(columns, axis=1)
         return matrix
 
@@ -143,6 +150,18 @@ class People:
         pooled = people.total_of(total) / (people.total_of(weight) + np.float32(NEAR_SHRINKAGE))
         return [pooled, people.most_of(total / (weight + np.float32(NEAR_SHRINKAGE)))]
 
+    def _others_expected(
+        self, people: Incidence, places: np.ndarray, fold: int, table: dict[str, np.ndarray]
+    ) -> np.ndarray:
+        """Return the mean rating to be expected of the people's other movies: float32, NaN where there are none."""
+        import numpy as np
+
+        feeds = places >= 0
+        itself = np.where(feeds, self.feed.expected[fold][places], 0) * people.counts
+        count = people.matrix @ self._careers["anyone"]["movies"] - feeds * people.counts
+        total = people.matrix @ table["expected_sum"] - itself
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+
     @cached_property
     def _without_none(self) -> dict[str, dict[str, np.ndarray]]:
         """The tables for movies that do not feed."""
@@ -156,7 +175,7 @@ class People:
         """
         import numpy as np
 
-        weights, weighted = self.feed.without(fold)
+        weights, weighted, unexpected = self.feed.without(fold)
         tables = {}
         for role in self.roles:
             of_people = self.credits[role].matrix.T
@@ -178,6 +197,12 @@ class People:
                 worth = (weighted + said) / (weights + 1)
                 values = (of_people @ worth) / (movies_of + np.float32(SHRINKAGE))
                 tables["anyone"][f"step_{step}"] = values
+            of_anyone = tables["anyone"]
+            of_anyone["expected_sum"] = of_people @ self.feed.expected[fold]
+            of_anyone["unexpected_sum"] = of_people @ unexpected
+            of_anyone["unexpected"] = of_anyone["unexpected_sum"] / (
+                of_anyone["weight"] + np.float32(UNEXPECTED_SHRINKAGE)
+            )
             numbers, places, movies = self._in_years
             for name, of_movie in (("year_sum", weighted), ("year_weight", weights)):
                 added = np.bincount(places, weights=of_movie[movies], minlength=len(numbers))

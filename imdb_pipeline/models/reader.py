@@ -394,10 +394,8 @@ def train_reader(
         return float(total) / len(texts) * deviation**2
 
     last = recipe.epochs if recipe.last_epoch is None else recipe.last_epoch
-    with (
-        threads(reader.numbers(tokens.lengths.mean() * recipe.batch_documents)),
-        _compiled(reader, texts[: recipe.batch_documents]) if cuda else nullcontext(),
-    ):
+    numbers = reader.numbers(tokens.lengths.mean() * recipe.batch_documents)
+    with threads(numbers), _compiled(reader, texts[: recipe.batch_documents]) if cuda else nullcontext():
         return train(
             reader.network,
             optimizer,

@@ -11,8 +11,10 @@ from imdb_pipeline.models.fitting import refit_predictor
 from imdb_pipeline.models.split import BUCKETS, VALIDATION_BUCKET, bucket_by_id
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
+    import numpy as np
     import polars as pl
 
     from imdb_pipeline.models.examples import Examples
@@ -62,33 +64,43 @@ def rotate(
         Where all movies are in one bucket.
     """
     import numpy as np
+
+    buckets = np.array([bucket_by_id(tconst) for tconst in rated.inputs.movies["tconst"]], dtype=np.int64)
+    present = [bucket for bucket in range(BUCKETS) if (buckets == bucket).any()]
+    if len(present) < 2:
+        raise ValueError(f"{len(rated)} movies, all in one of {BUCKETS} buckets: nothing to rotate")
+    predictions = np.empty(len(rated))
+    for number, bucket in enumerate(present, start=1):
+        held, kept = np.flatnonzero(buckets == bucket), np.flatnonzero(buckets != bucket)
+        folder = None if checkpoints is None else checkpoints / f"without-{bucket}"
+        fitted = refit_predictor(name, model, rated.take(kept), seed=seed, device=device, checkpoints=folder)
+        predictions[held] = fitted.predict(rated.take(held).inputs)
+        logger.info("%s: %d of %d folds", name, number, len(present))
+    return summarise(rated, predictions, seed=seed)
+
+
+def summarise(rated: Examples, predictions: np.ndarray, *, seed: int) -> Rotation:
+    """Judge predictions, shape (n,), each by a model that was fitted on the movies of the other buckets."""
+    import numpy as np
     import polars as pl
 
     movies = rated.inputs.movies["tconst"]
     buckets = np.array([bucket_by_id(tconst) for tconst in movies], dtype=np.int64)
-    present = [bucket for bucket in range(BUCKETS) if (buckets == bucket).any()]
-    if len(present) < 2:
-        raise ValueError(f"{len(rated)} movies, all in one of {BUCKETS} buckets: nothing to rotate")
-    predictions, means = np.empty(len(rated)), np.empty(len(rated))
+    means = np.empty(len(rated))
     folds = []
-    for bucket in present:
-        held, kept = np.flatnonzero(buckets == bucket), np.flatnonzero(buckets != bucket)
-        train, judged = rated.take(kept), rated.take(held)
-        folder = None if checkpoints is None else checkpoints / f"without-{bucket}"
-        fitted = refit_predictor(name, model, train, seed=seed, device=device, checkpoints=folder)
-        predictions[held] = fitted.predict(judged.inputs)
-        means[held] = train.ratings.mean(dtype=np.float64)
-        errors, of_mean = (float(((column[held] - judged.ratings) ** 2).mean()) for column in (predictions, means))
+    for bucket in np.unique(buckets).tolist():
+        held = buckets == bucket
+        means[held] = rated.ratings[~held].mean(dtype=np.float64)
+        errors, of_mean = (float(((column - rated.ratings)[held] ** 2).mean()) for column in (predictions, means))
         folds.append(
             {
                 "bucket": bucket,
-                "n": len(held),
+                "n": int(held.sum()),
                 "mse": errors,
                 "r2": 1 - errors / of_mean if of_mean > 0 else None,
                 "chosen_with": bucket == VALIDATION_BUCKET,
             }
         )
-        logger.info("%s: fold %d of %d, MSE %.4f", name, len(folds), len(present), errors)
     summary: dict[str, Any] = {"n": len(rated)}
     for figure in ("r2", "mse"):
         values = [fold[figure] for fold in folds if fold[figure] is not None]
@@ -99,3 +111,37 @@ def rotate(
         {"tconst": movies, "bucket": buckets, "rating": rated.ratings.astype(np.float64), "prediction": predictions}
     )
     return Rotation(summary, frame)
+
+
+def rotate_all(
+    fitted: Mapping[str, Path],
+    blend: Mapping[str, Any],
+    rated: Examples,
+    *,
+    seed: int,
+    device: str,
+    checkpoints: Path | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Return the summaries of ``rotate`` by predictor, and that of their blend under the name ``blend``.
+
+    Parameters
+    ----------
+    fitted
+        The folders of the saved members of the blend and of other predictors, by name.
+    blend
+        The blend's settings: its weights stay as they are.
+    """
+    from imdb_pipeline.models.blend import Weights
+    from imdb_pipeline.models.fitting import load_predictor
+
+    rotations = {}
+    for name, folder in fitted.items():
+        own = None if checkpoints is None else checkpoints / name
+        model = load_predictor(name, folder, device=device)
+        rotations[name] = rotate(name, model, rated, seed=seed, device=device, checkpoints=own)
+    weights = Weights(dict(blend["weights"]), blend["offset"])
+    blended = weights.blend({name: each.predictions["prediction"].to_numpy() for name, each in rotations.items()})
+    return {
+        **{name: each.summary for name, each in rotations.items()},
+        "blend": summarise(rated, blended, seed=seed).summary,
+    }

@@ -43,9 +43,9 @@ class Axis:
     def values(self) -> list[float]:
         """Return all values that may be tried, rising."""
         below, above = [self.start[0]], [self.start[-1]]
-        while below[-1] / self.factor >= self.lowest:
+        while below[-1] > 0 and below[-1] / self.factor >= self.lowest:
             below.append(float(f"{below[-1] / self.factor:.6g}"))
-        while above[-1] * self.factor <= self.highest:
+        while 0 < above[-1] * self.factor <= self.highest:
             above.append(float(f"{above[-1] * self.factor:.6g}"))
         return [*reversed(below[1:]), *self.start, *above[1:]]
 

@@ -39,6 +39,9 @@ COSTS = EPSILONS = (0.8, 0.9, 1.0, 1.1, 1.2)
 CPU_ROWS = 2_000_000
 """Rows that the network is trained with on a CPU, over all epochs; the study's 600 epochs took 130 million."""
 FEWEST_EPOCHS = 5
+STEPS = 54
+"""Of an epoch of the study: 222,552 training movies in batches of 4,096."""
+FEWEST_ROWS = 64
 
 ON_TEST = "selected on test: optimistic"
 
@@ -153,7 +156,7 @@ def _svr(train: Examples, test: Examples, seed: int, device: str) -> Attempt:
     """Try the study's grid with exact fits of all training movies, or an approximation where a CPU cannot."""
     gamma = kernel_scale(train.inputs.embeddings)
     if library_for(device) == "scikit-learn" and len(train) > svr.EXACT_ROWS:
-        model = svr.fit(train, test, seed=seed, device=device, gammas=Axis.fixed(gamma))
+        model = svr.fit(train, test, seed=seed, device=device, gammas=Axis.fixed(gamma), exact_rows=svr.EXACT_ROWS)
         settings = model.settings
         how = f"{settings['method']}, gamma {gamma:.3g}, penalty {settings['alpha']:.3g}, {ON_TEST}"
         differs = [f"approximated by {settings['components']} landmarks with a squared loss: no C and no epsilon"]
@@ -179,6 +182,11 @@ def _mlp(train: Examples, test: Examples, seed: int, device: str, checkpoints: P
         if epochs < settings["first_cycle"]:
             differs = [f"{epochs} epochs on a CPU in place of {settings['first_cycle']}"]
         settings["first_cycle"] = epochs
+        # As many steps in an epoch as the study had: with its batches, few epochs of few movies are no training.
+        rows = min(settings["batch_rows"], max(FEWEST_ROWS, len(train) // STEPS))
+        if rows < settings["batch_rows"]:
+            differs.append(f"batches of {rows} movies in place of {settings['batch_rows']:,}")
+        settings["batch_rows"] = rows
     folder = None if checkpoints is None else checkpoints / "mlp"
     model = mlp.fit(train, test, seed=seed, device=device, checkpoints=folder, **settings)
     best = min(model.curve, key=lambda row: row["validation_mse"])

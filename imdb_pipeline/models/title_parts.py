@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from imdb_pipeline.models.feed import NO_FOLD
 from imdb_pipeline.models.incidence import Incidence
 
 if TYPE_CHECKING:
@@ -48,7 +47,6 @@ class TitleParts:
         import numpy as np
         import polars as pl
 
-        folds = [*range(int(feed.movies["fold"].max()) + 1), NO_FOLD]  # pyright: ignore[reportArgumentType]
         known, encodings = {}, {}
         for kind in KINDS:
             pairs = _pairs(movies, kind)
@@ -56,8 +54,8 @@ class TitleParts:
             known[kind] = counts["part"].sort()
             of_parts = _incidence(movies, kind, known[kind]).matrix.T.tocsr()
             rows = []
-            for fold in folds:
-                weights, weighted = feed.without(fold)
+            for fold in feed.folds:
+                weights, weighted, _ = feed.without(fold)
                 encoding = (of_parts @ weighted) / (of_parts @ weights + np.float32(SHRINKAGE))
                 encoding[-1] = 0  # the unknown are many different parts
                 rows.append(encoding)
@@ -80,7 +78,7 @@ class TitleParts:
         Parameters
         ----------
         folds
-            The fold of each, or ``NO_FOLD``, as from ``Feed.folds_of``.
+            The fold of each, as from ``Feed.folds_of``.
         """
         import numpy as np
 

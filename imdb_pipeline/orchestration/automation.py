@@ -58,6 +58,16 @@ training = dg.define_asset_job(
     selection=_GRAPH & dg.AssetSelection.groups("models", "results"),
     description="Train and compare the predictors on a day that is held, then predict, report and release.",
 )
+evaluating = dg.define_asset_job(
+    "evaluate",
+    selection=dg.AssetSelection.assets("evaluation", "report", "release"),
+    description="On demand: the protocol put to the test on a day that was trained on, and the report with it.",
+)
+studying = dg.define_asset_job(
+    "study",
+    selection=dg.AssetSelection.assets("study_reproduction", "report", "release"),
+    description="On demand: the study done again to the letter on a day that is held, and the report with it.",
+)
 _WATCHED = [everything, daily, training]
 
 
@@ -322,6 +332,6 @@ def succeeded_runs(context: dg.RunStatusSensorContext, home: Home):
     alerts.tell_success(home.folder, home.settings(), day=run.tags.get(PARTITION_TAG, ""), run_id=run.run_id)
 
 
-JOBS = [*_WATCHED, restore_a_champion, housekeeping]
+JOBS = [*_WATCHED, evaluating, studying, restore_a_champion, housekeeping]
 SCHEDULES = [late_refresh, retraining, cleaning]
 SENSORS = [new_dumps, watchdog, failed_runs, succeeded_runs]

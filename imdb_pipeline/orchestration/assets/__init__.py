@@ -1,5 +1,5 @@
 """One module a group, in the order of the data; importing this package registers every asset."""
 
-from imdb_pipeline.orchestration.assets import dumps, catalogue, embeddings, models, champion, results  # noqa: I001
+from imdb_pipeline.orchestration.assets import dumps, catalogue, embeddings, models, champion, evaluation, results  # noqa: I001
 
-__all__ = ["catalogue", "champion", "dumps", "embeddings", "models", "results"]
+__all__ = ["catalogue", "champion", "dumps", "embeddings", "evaluation", "models", "results"]

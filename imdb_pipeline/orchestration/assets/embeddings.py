@@ -216,8 +216,7 @@ def movie_map(work: Work) -> Made:
     from imdb_pipeline.results.plots import draw_drift, draw_map
 
     documents, vectors = load_vectors(work)
-    neighbours = pl.read_parquet(work.file("movie_neighbours", "neighbours.parquet"))
-    rows, cosines = (_matrix(neighbours[name]) for name in ("neighbours", "cosines"))
+    rows, cosines = load_neighbours(work)
     layout = lay_out(
         vectors,
         rows,
@@ -304,6 +303,14 @@ def _matrix(lists: "pl.Series") -> "np.ndarray":
     """Return a column of lists, or of arrays, of one length as an array of two dimensions."""
     width = len(lists[0]) if len(lists) else 0
     return lists.explode(empty_as_null=False).to_numpy().reshape(len(lists), width)
+
+
+def load_neighbours(work: Work) -> "tuple[np.ndarray, np.ndarray]":
+    """Return the rows of each movie's nearest and their cosines, nearest first: shape (n, k)."""
+    import polars as pl
+
+    neighbours = pl.read_parquet(work.file("movie_neighbours", "neighbours.parquet"))
+    return _matrix(neighbours["neighbours"]), _matrix(neighbours["cosines"])
 
 
 def load_vectors(work: Work):

@@ -195,6 +195,7 @@ def model_card(work: Work) -> Made:
         "model_card",
     ),
     earlier=TRAINED,
+    optional=("evaluation", "study_reproduction"),
     lineage=("catalogue_changes", "movie_map", "leaderboard", "model_card"),
     code_version="4",
     settings=lambda request: {"day": request.day},
