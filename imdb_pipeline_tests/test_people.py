@@ -49,10 +49,10 @@ def rated(frame, ratings, votes=100):
 class Known:
     """Encodings beside the features that they go with."""
 
-    def __init__(self, *some, by_year=False):
+    def __init__(self, *some, by_year=False, partition=0):
         self.by_year = by_year
         self.features = Features.learn(some[0].movies)
-        self.encodings = Encodings.learn(self.features, *some, by_year=by_year)
+        self.encodings = Encodings.learn(self.features, *some, by_year=by_year, partition=partition)
         self.names = self.encodings.names
 
     def matrix(self, frame):
@@ -77,7 +77,7 @@ def column(people, frame, name):
 
 @pytest.fixture(scope="module")
 def known():
-    return crowd(300, 1), replace(crowd(60, 2, first=1000), votes=np.full(60, 8))
+    return crowd(200, 1), replace(crowd(60, 2, first=1000), votes=np.full(60, 8))
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["folds by id", "folds by year"])
@@ -85,27 +85,42 @@ def learned(known, request):
     return Known(*known, by_year=request.param)
 
 
-@pytest.mark.parametrize("row", [3, 158, 299])
-def test_a_rating_changes_no_feature_of_its_own_movie_but_those_of_others(known, learned, row):
+def fold_of(learned, frame, row):
+    """The rows of ``frame`` that are in the same fold as one of them."""
+    feed = learned.encodings.feed
+    folds = feed.folds_of(feed.places_of(frame))
+    return np.flatnonzero(folds == folds[row])
+
+
+def test_the_ratings_of_a_fold_change_no_feature_of_its_movies_but_those_of_others(known, learned):
     train, few = known
+    rows = fold_of(learned, train.movies, 3)
     ratings = train.ratings.copy()
-    ratings[row] = 11 - ratings[row]
+    ratings[rows] = 11 - ratings[rows]
     before = learned.matrix(train.movies)
     after = Known(replace(train, ratings=ratings), few, by_year=learned.by_year).matrix(train.movies)
-    np.testing.assert_array_equal(after[row], before[row])
+    np.testing.assert_array_equal(after[rows], before[rows])
     changed = np.flatnonzero((after != before).any(axis=1) & ~np.isnan(before).all(axis=1))
+    assert len(rows) > 5
     assert len(changed) > 100
 
 
-def test_neither_does_that_of_a_movie_with_few_votes_which_feeds_the_others(known, learned):
+def test_neither_do_those_of_movies_with_few_votes_which_feed_the_others(known, learned):
     train, few = known
-    people = learned
-    changed = Known(train, replace(few, ratings=few.ratings[::-1].copy()), by_year=learned.by_year)
-    assert (people.matrix(train.movies) != changed.matrix(train.movies)).any()
-    one = few.ratings.copy()
-    one[7] = 11 - one[7]
-    once = Known(train, replace(few, ratings=one), by_year=learned.by_year)
-    np.testing.assert_array_equal(once.matrix(few.movies[7:8]), people.matrix(few.movies[7:8]))
+    rows = fold_of(learned, few.movies, 7)
+    ratings = few.ratings.copy()
+    ratings[rows] = 11 - ratings[rows]
+    changed = Known(train, replace(few, ratings=ratings), by_year=learned.by_year)
+    assert (learned.matrix(train.movies) != changed.matrix(train.movies)).any()
+    np.testing.assert_array_equal(changed.matrix(few.movies[rows]), learned.matrix(few.movies[rows]))
+
+
+def test_another_partition_changes_what_known_movies_are_told_and_nothing_that_new_ones_are(known, learned):
+    other = Known(*known, by_year=learned.by_year, partition=1)
+    new = crowd(40, 9, first=7000).movies
+    np.testing.assert_array_equal(other.matrix(new), learned.matrix(new))
+    same = np.array_equal(other.matrix(known[0].movies), learned.matrix(known[0].movies), equal_nan=True)
+    assert same == learned.by_year
 
 
 def test_votes_weigh_a_rating_but_not_that_of_their_own_movie(known, learned):
@@ -224,7 +239,7 @@ def test_a_saved_model_encodes_known_and_new_movies_the_same(fitted, known, tmp_
 
 
 def test_a_model_fitted_anew_keeps_the_settings_and_gives_the_same_bytes(fitted, known, tmp_path):
-    rows = examples(crowd(350, 6, first=8000), known[1])
+    rows = examples(crowd(120, 6, first=8000))
     for name in ("a", "b"):
         again = boosting.refit(fitted, rows, seed=3, device="cpu")
         again.save(tmp_path / name)

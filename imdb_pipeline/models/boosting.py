@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     from imdb_pipeline.models.examples import Examples, Inputs
 
 FEATURES_FILE = "features.json"
-LEAVES = (8, 15, 31)
+LEAVES = (15, 31)
 SEEDS = 5
 STEP = 25
 """The number of trees is a multiple of this."""
 
 HALF_WEIGHT_VOTES = 20.0
 """Votes with which a movie counts half as much in training as one with very many."""
+
+HUBER = 1.0
+"""Error from which on the loss grows in a line rather than with the square."""
 
 FEW_VOTES_WEIGHT = 0.5
 """What a movie with too few votes to be judged on counts in training, beside what its votes say."""
@@ -135,7 +138,7 @@ def fit(
     seed: int,
     device: str,
     leaves: tuple[int, ...] = LEAVES,
-    learning_rate: float = 0.04,
+    learning_rate: float = 0.05,
     max_trees: int = 3000,
     patience: int = 100,
     seeds: int = SEEDS,
@@ -172,10 +175,11 @@ def fit(
     # The mean of several models overfits later than each of them.
     longest = max(STEP, min(max_trees, int(1.5 * count)) // STEP * STEP)
     parameters = _parameters(leaf_count, learning_rate, seed, len(rows.ratings))
-    grown = _grow(rows, parameters, longest, seeds)
-    error, count = np.inf, 0
+    grown = _grow(train, extra, rows, parameters, longest, seeds, by_year=by_year)
+    error, count, predictions = np.inf, 0, np.zeros(len(judged))
     for trees in range(STEP, longest + 1, STEP):
-        mse = mean_squared_error(_mean_prediction(grown, judged, trees), validation.ratings)
+        predictions += _mean_prediction(grown, judged, first=trees - STEP, count=STEP)
+        mse = mean_squared_error(predictions, validation.ratings)
         curve.append({"leaves": leaf_count, "seeds": seeds, "trees": trees, "validation_mse": mse})
         if mse < error:
             error, count = mse, trees
@@ -191,9 +195,10 @@ def fit(
 def refit(model: BoostingModel, rated: Examples, *, seed: int, device: str) -> BoostingModel:
     """Fit anew on ``rated``, as many trees with as many leaves as ``model`` has."""
     settings = model.settings
-    features, encodings, rows = _learn(rated, model.extra, by_year=settings["folds"] == "years")
+    by_year = settings["folds"] == "years"
+    features, encodings, rows = _learn(rated, model.extra, by_year=by_year)
     parameters = _parameters(settings["leaves"], settings["parameters"]["learning_rate"], seed, len(rows.ratings))
-    grown = _grow(rows, parameters, settings["trees"], settings["seeds"])
+    grown = _grow(rated, model.extra, rows, parameters, settings["trees"], settings["seeds"], by_year=by_year)
     trees = tuple(_cut(each, settings["trees"]) for each in grown)
     settings = _settings(parameters, settings["seeds"], settings["trees"], features, encodings) | {
         "folds": settings["folds"]
@@ -216,8 +221,13 @@ def _is_later(some: Examples, others: Examples) -> bool:
     return bool(first is not None and last is not None and first > last)  # pyright: ignore[reportOperatorIssue]
 
 
-def _learn(train: Examples, extra: pl.DataFrame | None, *, by_year: bool) -> tuple[Features, Encodings, _Rows]:
-    """Learn the features from the training movies and return them with the rows to learn from."""
+def _learn(
+    train: Examples, extra: pl.DataFrame | None, *, by_year: bool, partition: int = 0
+) -> tuple[Features, Encodings, _Rows]:
+    """Learn the features from the training movies and return them with the rows to learn from.
+
+    What is encoded of other movies is the same in every ``partition`` into folds.
+    """
     import numpy as np
     import polars as pl
 
@@ -229,7 +239,7 @@ def _learn(train: Examples, extra: pl.DataFrame | None, *, by_year: bool) -> tup
         rated.append(train.few_votes)
         scales.append(FEW_VOTES_WEIGHT)
     features = Features.learn(train.inputs.movies)
-    encodings = Encodings.learn(features, *rated, by_year=by_year)
+    encodings = Encodings.learn(features, *rated, by_year=by_year, partition=partition)
     weights = [scale * each.votes / (each.votes + HALF_WEIGHT_VOTES) for each, scale in zip(rated, scales, strict=True)]
     rows = _Rows(
         _matrix(features, encodings, pl.concat([each.movies for each in rated]), extra),
@@ -264,15 +274,19 @@ def _matrix(features: Features, encodings: Encodings, movies: pl.DataFrame, extr
 
 def _parameters(leaves: int, learning_rate: float, seed: int, rows: int) -> dict[str, Any]:
     return {
-        "objective": "regression",
+        # ratings have a long tail below, which squares would follow too far
+        "objective": "huber",
+        "alpha": HUBER,
         "metric": "None",
         "learning_rate": learning_rate,
         "num_leaves": leaves,
         "min_data_in_leaf": 30,
         "lambda_l2": 5.0,
-        "feature_fraction": 0.3,
+        "feature_fraction": 0.6,
         "bagging_fraction": 0.7,
         "bagging_freq": 1,
+        # of each feature one threshold, drawn at random: trees that differ more, and believe an encoding less
+        "extra_trees": True,
         "max_bin": 127,
         "seed": seed,
         "deterministic": True,
@@ -322,15 +336,30 @@ def _grow_until_best(
     return float(trees.best_score["validation"]["mse"]), trees.best_iteration
 
 
-def _grow(rows: _Rows, parameters: dict[str, Any], count: int, seeds: int) -> list[lightgbm.Booster]:
-    """Grow ``count`` trees with each of several seeds."""
+def _grow(
+    train: Examples,
+    extra: pl.DataFrame | None,
+    rows: _Rows,
+    parameters: dict[str, Any],
+    count: int,
+    seeds: int,
+    *,
+    by_year: bool,
+) -> list[lightgbm.Booster]:
+    """Grow ``count`` trees with each of several seeds.
+
+    The first learns from ``rows``; where folds are drawn by id, each further one from rows encoded with folds of its
+    own, so that the mean evens out what the draw does to the encodings.
+    """
     import lightgbm
 
-    train_set = lightgbm.Dataset(rows.matrix, rows.ratings, weight=rows.weights, free_raw_data=False)
-    return [
-        lightgbm.train({**parameters, "seed": parameters["seed"] + number}, train_set, num_boost_round=count)
-        for number in range(seeds)
-    ]
+    grown = []
+    for number in range(seeds):
+        if number and not by_year:
+            rows = _learn(train, extra, by_year=False, partition=number)[2]
+        data = lightgbm.Dataset(rows.matrix, rows.ratings, weight=rows.weights)
+        grown.append(lightgbm.train({**parameters, "seed": parameters["seed"] + number}, data, num_boost_round=count))
+    return grown
 
 
 def _cut(trees: lightgbm.Booster, count: int) -> lightgbm.Booster:
@@ -341,15 +370,20 @@ def _cut(trees: lightgbm.Booster, count: int) -> lightgbm.Booster:
 
 
 def _mean_prediction(
-    models: tuple[lightgbm.Booster, ...] | list[lightgbm.Booster], matrix: np.ndarray, trees: int | None = None
+    models: tuple[lightgbm.Booster, ...] | list[lightgbm.Booster],
+    matrix: np.ndarray,
+    *,
+    first: int = 0,
+    count: int | None = None,
 ) -> np.ndarray:
-    """Return the mean of what the models say, of their first ``trees`` or all: float64, shape (n,)."""
+    """Return the mean of what the models say, of all their trees or of ``count`` from ``first``: float64, (n,)."""
     import numpy as np
 
     total = np.zeros(len(matrix))
     if len(matrix):
+        chosen = {"start_iteration": first, "num_iteration": count, "num_threads": threads_for(len(matrix))}
         for model in models:
-            total += np.asarray(model.predict(matrix, num_iteration=trees, num_threads=threads_for(len(matrix))))
+            total += np.asarray(model.predict(matrix, **chosen))
     return total / len(models)
 
 

@@ -41,9 +41,9 @@ class Encodings:
     title_parts: TitleParts
 
     @classmethod
-    def learn(cls, features: Features, *rated: Rated, by_year: bool) -> Encodings:
+    def learn(cls, features: Features, *rated: Rated, by_year: bool, partition: int = 0) -> Encodings:
         """Learn from rated movies, as ``Feed.learn`` does. Votes say what a rating weighs, and stand in no feature."""
-        feed, movies = Feed.learn(features, *rated, by_year=by_year)
+        feed, movies = Feed.learn(features, *rated, by_year=by_year, partition=partition)
         return cls(feed, People.learn(feed, movies), TitleParts.learn(feed, movies))
 
     @property

@@ -55,7 +55,7 @@ class Feed:
     expecting: lightgbm.Booster
 
     @classmethod
-    def learn(cls, features: Features, *rated: Rated, by_year: bool) -> tuple[Feed, pl.DataFrame]:
+    def learn(cls, features: Features, *rated: Rated, by_year: bool, partition: int = 0) -> tuple[Feed, pl.DataFrame]:
         """Return what feeds, and its inputs in the same order.
 
         Parameters
@@ -65,6 +65,8 @@ class Feed:
         by_year
             Whether a fold is of neighbouring years rather than drawn by id: a movie is then told nothing of its own
             years, as movies of years to come will not be.
+        partition
+            Another number draws other folds by id. What a movie outside all folds is told is the same in each.
         """
         import numpy as np
         import polars as pl
@@ -74,7 +76,7 @@ class Feed:
         frame = movies.select("tconst", pl.col("release_year").cast(pl.Int32)).with_columns(
             rating=pl.Series(ratings, dtype=pl.Float32),
             weight=pl.Series(votes / (votes + HALF_WEIGHT_VOTES), dtype=pl.Float32),
-            fold=_folds_by_year(movies["release_year"]) if by_year else _folds_by_id(movies["tconst"]),
+            fold=_folds_by_year(movies["release_year"]) if by_year else _folds_by_id(movies["tconst"], partition),
         )
         order = frame["tconst"].arg_sort()
         frame, movies = frame[order], movies[order]
@@ -140,11 +142,11 @@ class Feed:
         return weights.astype(np.float32), weighted, weighted - weights * self.expected[fold]
 
 
-def _folds_by_id(ids: pl.Series) -> pl.Series:
+def _folds_by_id(ids: pl.Series, partition: int) -> pl.Series:
     """Return the fold of each movie, from 0, by its id alone: it stays there from one day to the next."""
     import polars as pl
 
-    digests = (hashlib.sha256(f"fold {tconst}".encode()).hexdigest() for tconst in ids)
+    digests = (hashlib.sha256(f"fold {partition} {tconst}".encode()).hexdigest() for tconst in ids)
     return pl.Series([int(digest[:8], 16) % FOLDS for digest in digests], dtype=pl.Int32)
 
 
