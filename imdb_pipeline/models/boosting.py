@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from imdb_pipeline.models.examples import Examples, Inputs
 
 FEATURES_FILE = "features.json"
-LEAVES = (15, 31)
+LEAVES = (15,)
 SEEDS = 5
 STEP = 25
 """The number of trees is a multiple of this."""
