@@ -139,7 +139,7 @@ def fit(
     device: str,
     leaves: tuple[int, ...] = LEAVES,
     learning_rate: float = 0.05,
-    max_trees: int = 3000,
+    max_trees: int = 1200,
     patience: int = 100,
     seeds: int = SEEDS,
     extra: pl.DataFrame | None = None,
