@@ -18,6 +18,7 @@ MODEL = "model"
 """The folder of the fitted model, in a predictor's revision and in the champion's."""
 INTERVALS = "intervals"
 UNSEEN = "unseen.parquet"
+FEW_VOTES = "few_votes.parquet"
 
 
 def list_champions(store: Store) -> list[dict[str, Any]]:
