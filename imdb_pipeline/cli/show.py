@@ -28,8 +28,9 @@ def show_results(folder: Path, day: str) -> None:
     print(f"\nnearest to {titled(known)}:")
     for row in api.similar(known["tconst"], k=3, home=folder):
         print(f"  {row['cosine']:.3f}  {titled(row)}")
-    released = Store(folder / "store").released("report")
-    print(f"\nreport: {released.file('report.html')}")
+    store = Store(folder / "store")
+    print(f"\nreport: {store.released('report').file('report.html')}")
+    print(f"model card: {store.released('model_card').file('model_card.html')}")
     if not rows:
         print(api.too_few_movies(folder))
     elif not any(row["beats_mean"] for row in rows):

@@ -241,7 +241,7 @@ def _learn(train: Examples, extra: pl.DataFrame | None, *, by_year: bool) -> tup
 
 def training_features(train: Examples) -> tuple[list[str], np.ndarray]:
     """Return the names of the features, and what the trees read of the training movies: float32, (n, features)."""
-    features, encodings, rows = _learn(train, None)
+    features, encodings, rows = _learn(train, None, by_year=False)
     return _names(features, encodings, None), rows.matrix[: len(train)]
 
 

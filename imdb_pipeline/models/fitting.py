@@ -36,6 +36,10 @@ class Predictor:
         Whether it needs ``Inputs.documents``.
     resumes
         Whether ``fit`` and ``refit`` take ``checkpoints``, a folder from which a killed training goes on.
+    needs_gpu
+        Whether it is fitted on CUDA alone: elsewhere it would take days.
+    takes_encoder
+        Whether ``fit`` takes ``encoder``, the home's.
     """
 
     module: str
@@ -43,6 +47,8 @@ class Predictor:
     reads_embeddings: bool = True
     reads_documents: bool = False
     resumes: bool = False
+    needs_gpu: bool = False
+    takes_encoder: bool = False
 
 
 PREDICTORS = {
@@ -51,9 +57,17 @@ PREDICTORS = {
     "ridge": Predictor("imdb_pipeline.models.ridge", "LinearModel"),
     "knn": Predictor("imdb_pipeline.models.knn", "KnnModel"),
     "svr": Predictor("imdb_pipeline.models.svr", "SvrModel"),
-    "mlp": Predictor("imdb_pipeline.models.mlp", "MlpModel"),
+    "mlp": Predictor("imdb_pipeline.models.mlp", "MlpModel", resumes=True),
     "transformer": Predictor(
         "imdb_pipeline.models.transformer", "DocumentModel", reads_embeddings=False, reads_documents=True, resumes=True
+    ),
+    "finetuned": Predictor(
+        "imdb_pipeline.models.finetuned",
+        "DocumentModel",
+        reads_documents=True,
+        resumes=True,
+        needs_gpu=True,
+        takes_encoder=True,
     ),
     "boosting": Predictor("imdb_pipeline.models.boosting", "BoostingModel", reads_embeddings=False),
     "blend": Predictor("imdb_pipeline.models.blend", "BlendModel", reads_embeddings=False, resumes=True),
@@ -130,6 +144,8 @@ def fit_predictor(name: str, parts: Parts, *, seed: int, device: str, checkpoint
         Of all that is random. The same seed and data give the same files on a CPU.
     device
         ``"cpu"`` or ``"cuda"``.
+    encoder
+        The pretrained encoder of the home, for a predictor that fine-tunes it.
     checkpoints
         A folder that outlives a kill: a training that writes checkpoints goes on from there.
 
@@ -142,6 +158,8 @@ def fit_predictor(name: str, parts: Parts, *, seed: int, device: str, checkpoint
     """
     started = time.perf_counter()
     options = _options(name, checkpoints)
+    if _predictor(name).takes_encoder:
+        options["encoder"] = encoder
     model: Model = _module(name).fit(parts.train, parts.validation, seed=seed, device=device, **options)
     fit_seconds = time.perf_counter() - started
     return judge(name, model, parts, fit_seconds=fit_seconds, seed=seed)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline import __version__
+from imdb_pipeline.champions import CHAMPION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from imdb_pipeline.store import Revision
 
+SAMPLE_SHOWN = "the synthetic sample catalogue"
 COURTESY = "Information courtesy of IMDb (https://www.imdb.com). Used with permission."
 _TOP = 10
 
@@ -26,21 +27,23 @@ def write_report(path: Path, *, day: str, source: str, revisions: Mapping[str, R
     Parameters
     ----------
     revisions
-        What it reports on, by asset: movies, movie_documents, movie_neighbours, movie_map, rating_split, leaderboard,
-        champion, rating_predictions, where there is one catalogue_changes, and what was made on the way.
+        What it reports on, by asset: movies, movie_documents, movie_neighbours, movie_map, rating_split, the
+        predictors, leaderboard, champion, rating_predictions; where there are any catalogue_changes, model_card,
+        prediction_ledger, study_reproduction, evaluation; and what was made on the way.
     """
     import polars as pl
     from jinja2 import Environment, PackageLoader
 
-    from imdb_pipeline.results.plots import draw_map, draw_ratings
+    from imdb_pipeline.results.plots import draw_map, draw_ratings, embedded
+    from imdb_pipeline.results.report_errors import errors_section
+    from imdb_pipeline.results.report_models import models_section
 
     movies = pl.read_parquet(revisions["movies"].file("movies.parquet"))
     points = pl.read_parquet(revisions["movie_map"].file("map.parquet")).join(
         movies.select("tconst", "release_year", "average_rating"), on="tconst", how="left"
     )
     split = pl.read_parquet(revisions["rating_split"].file("split.parquet"))
-    board = json.loads(revisions["leaderboard"].file("leaderboard.json").read_bytes())
-    champion = json.loads(revisions["champion"].file("champion.json").read_bytes())
+    champion = json.loads(revisions["champion"].file(CHAMPION).read_bytes())
     predictions = pl.read_parquet(revisions["rating_predictions"].file("predictions.parquet"))
     titled = predictions.join(movies.select("tconst", "title", "release_year"), on="tconst", how="left")
     counts = {
@@ -53,20 +56,18 @@ def write_report(path: Path, *, day: str, source: str, revisions: Mapping[str, R
     environment = Environment(loader=PackageLoader("imdb_pipeline.results"), autoescape=True, trim_blocks=True)
     html = environment.get_template("report.html.j2").render(
         day=day,
-        source="the synthetic sample catalogue" if source == "sample" else source,
+        source=SAMPLE_SHOWN if source == "sample" else source,
         courtesy=None if source == "sample" else COURTESY,
         version=__version__,
         counts=counts,
         changed=_changed(revisions.get("catalogue_changes")),
-        ratings=_embedded(draw_ratings(movies["average_rating"])),
-        map=_embedded(draw_map(points)),
+        ratings=embedded(draw_ratings(movies["average_rating"])),
+        map=embedded(draw_map(points)),
         layout=_layout(revisions["movie_map"]),
         drift=_drift(revisions["movie_map"], points),
-        rows=[{**row, "fit_seconds": _fit_seconds(revisions, row["model"])} for row in board["rows"]],
-        scale=max([0.01, *(row["r2_high"] for row in board["rows"] if row["r2_high"] is not None)]),
-        too_few=board["too_few"],
-        champion=champion["model"],
-        no_champion=champion["reason"],
+        models=models_section(revisions),
+        champion=champion,
+        errors=errors_section(revisions),
         **_notable(titled),
         steps=[
             {
@@ -146,7 +147,7 @@ def _drift(revision: Revision, points: pl.DataFrame) -> dict[str, Any] | None:
     """Return the drift over release years with its picture; None where no movies have a year."""
     import polars as pl
 
-    from imdb_pipeline.results.plots import draw_drift
+    from imdb_pipeline.results.plots import draw_drift, embedded
 
     if "drift.json" not in revision.manifest["files"]:
         return None
@@ -154,7 +155,7 @@ def _drift(revision: Revision, points: pl.DataFrame) -> dict[str, Any] | None:
     figures = json.loads(revision.file("drift.json").read_bytes())
     year_only = years.with_columns(count=(pl.col("year_only") * pl.col("movies")).round().cast(pl.Int64))
     largest = year_only.filter(pl.col("count") > 0).sort("count", "release_year", descending=[True, False]).head(_TOP)
-    return {**figures, "picture": _embedded(draw_drift(points, years)), "clusters": largest.to_dicts()}
+    return {**figures, "picture": embedded(draw_drift(points, years)), "clusters": largest.to_dicts()}
 
 
 def _notable(titled: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
@@ -163,7 +164,7 @@ def _notable(titled: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
 
     if titled.is_empty():
         return {"underrated": [], "overrated": [], "coming": []}
-    unseen = titled.filter(pl.col("split") == "test").with_columns(
+    unseen = titled.filter(split="test", basis="held_out").with_columns(
         error=pl.col("average_rating") - pl.col("prediction")
     )
     coming = titled.filter(pl.col("num_votes").is_null())
@@ -172,11 +173,3 @@ def _notable(titled: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
         "overrated": unseen.sort("error", descending=True).head(_TOP).to_dicts(),
         "coming": coming.sort("prediction", descending=True).head(_TOP).to_dicts(),
     }
-
-
-def _fit_seconds(revisions: Mapping[str, Revision], model: str) -> float:
-    return revisions[f"{model}_predictor"].manifest["info"]["fit_seconds"]
-
-
-def _embedded(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()

@@ -152,6 +152,37 @@ def prediction_ledger(work: Work) -> Made:
 @published_asset(
     group="results",
     kinds={"html"},
+    inputs=("champion", "rating_predictions", "prediction_ledger", "movies", "rating_split"),
+    earlier=TRAINED,
+    lineage=("prediction_ledger",),
+    settings=lambda request: {
+        "min_votes": request.settings.catalogue.min_votes,
+        "seed": request.compute.seed,
+        "day": request.day,
+    },
+)
+def model_card(work: Work) -> Made:
+    """What the champion is, what it was made from, how it was judged, and what it is not good for, as HTML and as
+    Markdown; `facts.json` beside them has the figures."""
+    from imdb_pipeline.results.card_facts import FACTS_FILE, card_facts
+    from imdb_pipeline.results.model_card import card_sections, write_model_card
+
+    facts = card_facts(
+        work.inputs,
+        day=work.day,
+        source=without_userinfo(work.settings.source),
+        min_votes=work.settings.catalogue.min_votes,
+        seed=work.compute.seed,
+    )
+    write_model_card(work.folder, facts)
+    (work.folder / FACTS_FILE).write_text(json.dumps(facts, indent=2))
+    sections = [{"section": section.heading, "tables": len(section.tables)} for section in card_sections(facts)]
+    return Made(rows=1, metadata={"sections": table(sections)})
+
+
+@published_asset(
+    group="results",
+    kinds={"html"},
     inputs=(
         "movies",
         "movie_documents",
@@ -161,11 +192,12 @@ def prediction_ledger(work: Work) -> Made:
         *TRAINED,
         "rating_predictions",
         "prediction_ledger",
+        "model_card",
     ),
     earlier=TRAINED,
     optional=("evaluation", "study_reproduction"),
-    lineage=("catalogue_changes", "movie_map", "leaderboard", "prediction_ledger"),
-    code_version="3",
+    lineage=("catalogue_changes", "movie_map", "leaderboard", "model_card"),
+    code_version="4",
     settings=lambda request: {"day": request.day},
 )
 def report(work: Work) -> Made:
