@@ -99,7 +99,7 @@ class ServedRelease:
         Raises
         ------
         PipelineError
-            A file of it is not the bytes that were published.
+            A file of it is not the bytes that were published, or another version wrote it.
         InputError
             The home's encoder is not there any more, or another.
         """
@@ -112,7 +112,13 @@ class ServedRelease:
             self._store.verify(revision)
         compute = choose_compute(device=load_settings(self._store.root.parent).device)
         folder, name = self._champion.folder, self._names["model"]
-        model = load_predictor(name, folder / MODEL, device=compute.device)
+        try:
+            model = load_predictor(name, folder / MODEL, device=compute.device)
+        except PipelineError as error:  # its bytes are right, so another version wrote them
+            raise PipelineError(
+                f"champion of {self._champion.day}: this version cannot read its model ({error}); "
+                "`imdb-pipeline run --force` on this home trains it again"
+            ) from None
         reads = any(PREDICTORS[each].reads_embeddings for each in (name, *getattr(model, "members", {})))
         encode = self._encode_with(compute) if reads else None
         return Served(name, model, Intervals.load(folder / INTERVALS), encode)

@@ -301,6 +301,22 @@ def test_trees_alone_are_served_without_the_encoder(home, tmp_path):
     assert ServedRelease(Store(home / "store")).served.encode is not None
 
 
+def test_a_model_that_another_version_wrote_is_refused_in_one_line(home, tmp_path):
+    other = shutil.copytree(home, tmp_path / "home")
+    store = Store(other / "store")
+    blend = store.released("champion")
+
+    def without_trees(folder):
+        shutil.copytree(blend.folder, folder, dirs_exist_ok=True)
+        (folder / "manifest.json").unlink()
+        (folder / "model" / "boosting" / "trees_0.txt").unlink()
+
+    release(store, champion=without_trees)
+    line = refused("explain", api.load_predictions(home)["tconst"][0], "--home", other)
+    assert "trees_0.txt: missing file" in line
+    assert "imdb-pipeline run --force" in line
+
+
 def test_what_serves_is_loaded_once_and_answers_on(home, tmp_path):
     moved = shutil.copytree(home, tmp_path / "home")
     serving = ServedRelease(Store(moved / "store"))
