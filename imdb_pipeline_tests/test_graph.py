@@ -10,11 +10,13 @@ import pytest
 
 import imdb_pipeline
 from imdb_pipeline.definitions import defs
-from imdb_pipeline.orchestration.stages import STAGES
+from imdb_pipeline.orchestration.stages import ALL_STAGES, STAGES
 
 PACKAGE = Path(imdb_pipeline.__file__).parent
 HEAVY = ("torch", "transformers", "sklearn", "umap", "lightgbm", "matplotlib", "polars", "pandera", "scipy", "numba")
-PREDICTORS = ["mean", "linear", "knn", "svr", "mlp", "boosting"]
+PREDICTORS = ["mean", "linear", "ridge", "knn", "svr", "mlp", "transformer", "boosting"]
+READS_DOCUMENTS = ["transformer"]
+ON_DEMAND = ["evaluation", "study_reproduction"]
 
 LINEAGE = {
     "title_basics_dump": [],
@@ -28,22 +30,37 @@ LINEAGE = {
     "movie_neighbours": ["movie_embeddings", "movies"],
     "movie_map": ["movie_embeddings", "movie_neighbours", "movies"],
     "rating_split": ["movies"],
-    **{f"{name}_predictor": ["movie_embeddings", "movies", "rating_split"] for name in PREDICTORS},
+    **{
+        f"{name}_predictor": sorted(
+            ["movie_embeddings", "movies", "rating_split", *(["movie_documents"] if name in READS_DOCUMENTS else [])]
+        )
+        for name in PREDICTORS
+    },
     "blend_predictor": sorted(f"{name}_predictor" for name in PREDICTORS),
     "leaderboard": sorted(f"{name}_predictor" for name in [*PREDICTORS, "blend"]),
     "champion": ["leaderboard"],
     "rating_predictions": ["champion", "movie_embeddings"],
-    "report": ["catalogue_changes", "leaderboard", "movie_map", "rating_predictions"],
+    "prediction_ledger": ["rating_predictions"],
+    "model_card": ["prediction_ledger"],
+    "report": ["catalogue_changes", "evaluation", "leaderboard", "model_card", "movie_map", "study_reproduction"],
     "release": ["report"],
+    "evaluation": sorted(["name_basics_dump", *(f"{name}_predictor" for name in [*PREDICTORS, "blend"])]),
+    "study_reproduction": ["movie_documents", "movie_embeddings", "movie_neighbours", "movies", "rating_split"],
 }
 GROUPS = {
     "dumps": ["name_basics_dump", "title_basics_dump", "title_principals_dump", "title_ratings_dump"],
     "catalogue": ["catalogue_changes", "movie_documents", "movies"],
     "embeddings": ["movie_embeddings", "movie_map", "movie_neighbours"],
     "models": sorted(
-        ["rating_split", "leaderboard", "champion", *(f"{name}_predictor" for name in [*PREDICTORS, "blend"])]
+        [
+            "rating_split",
+            "leaderboard",
+            "champion",
+            *ON_DEMAND,
+            *(f"{name}_predictor" for name in [*PREDICTORS, "blend"]),
+        ]
     ),
-    "results": ["rating_predictions", "release", "report"],
+    "results": ["model_card", "prediction_ledger", "rating_predictions", "release", "report"],
 }
 WHOLE = {"whole_gzip", "row_count", "new_content", "snapshot_accepted"}
 CHECKS = {
@@ -65,6 +82,8 @@ CHECKS = {
     **{f"{name}_predictor": {"beats_the_mean"} for name in [*PREDICTORS, "blend"] if name != "mean"},
     **dict.fromkeys(GROUPS["dumps"], WHOLE),
     "title_ratings_dump": {*WHOLE, "title_ratings_table"},
+    "rating_predictions": {"coverage"},
+    "evaluation": {"no_signal_in_shuffled_ratings", "no_own_rating_in_features"},
 }
 
 
@@ -83,7 +102,7 @@ def test_an_edge_that_is_not_shown_is_upstream_of_one_that_is():
     def above(name: str) -> set[str]:
         return set(shown[name]).union(*(above(source) for source in shown[name]))
 
-    for name, stage in STAGES.items():
+    for name, stage in ALL_STAGES.items():
         assert set(stage.inputs) <= above(name), name
 
 
@@ -92,7 +111,7 @@ def test_the_groups_and_checks_are_these():
     for name, spec in sorted(specs().items()):
         found.setdefault(str(spec.group_name), []).append(name)
     assert found == GROUPS
-    assert {name: set(stage.checks) for name, stage in STAGES.items() if stage.checks} == CHECKS
+    assert {name: set(stage.checks) for name, stage in ALL_STAGES.items() if stage.checks} == CHECKS
 
 
 def test_every_gate_schedule_and_sensor_is_documented():
@@ -127,9 +146,12 @@ def test_the_partitions_are_utc_days_from_a_fixed_one_to_today():
 def test_the_jobs_cover_all_of_it_a_day_and_training():
     jobs = {
         name: {key.to_user_string() for key in defs.resolve_job_def(name).asset_layer.executable_asset_keys}
-        for name in ("everything", "daily", "training")
+        for name in ("everything", "daily", "training", "evaluate", "study")
     }
-    trained = set(GROUPS["models"])
+    assert set(ALL_STAGES) - set(STAGES) == set(ON_DEMAND)
+    assert jobs["evaluate"] == {"evaluation", "report", "release"}
+    assert jobs["study"] == {"study_reproduction", "report", "release"}
+    trained = set(GROUPS["models"]) - set(ON_DEMAND)
     assert jobs["everything"] == set(STAGES)
     assert jobs["daily"] == set(STAGES) - trained
     assert jobs["training"] == trained | set(GROUPS["results"])
@@ -145,7 +167,9 @@ def test_gpu_assets_share_one_pool():
         "movie_embeddings",
         "movie_neighbours",
         "movie_map",
-        *(f"{name}_predictor" for name in ("knn", "svr", "mlp")),
+        *(f"{name}_predictor" for name in ("knn", "svr", "mlp", "transformer")),
+        "champion",
+        *ON_DEMAND,
     }
 
 
@@ -196,4 +220,4 @@ def test_dg_and_the_workspace_file_load_the_same_code_location():
         [dg_command, "list", "defs", "--json"], cwd=root, capture_output=True, text=True, check=False
     )
     assert listed.returncode == 0, listed.stderr
-    assert all(f'"{asset}"' in listed.stdout for asset in STAGES)
+    assert all(f'"{asset}"' in listed.stdout for asset in ALL_STAGES)
