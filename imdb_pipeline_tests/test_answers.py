@@ -61,6 +61,7 @@ def home(held_home, tmp_path_factory):
         known,
         split=serving.unseen,
         unseen=serving.unseen,
+        few_votes=serving.few_votes,
         intervals=serving.intervals,
     )
 
