@@ -206,6 +206,6 @@ def test_the_asset_page_shows_checks_and_metadata_in_a_browser(ui, tmp_path):
 def test_the_report_opens_from_disk_without_a_request_or_an_error(held_home, tmp_path):
     path = Path(run_command("report", "--home", held_home).out.strip())
     page, log = browse(path.as_uri(), tmp_path)
-    assert page.count("<img") == 3
+    assert page.count("<img") == 5
     assert "boosting" in page
     assert "CONSOLE" not in log, log

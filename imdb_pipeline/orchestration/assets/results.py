@@ -138,14 +138,16 @@ def prediction_ledger(work: Work) -> Made:
     write_ledger(ledger, work.folder)
     told = score(ledger)
     (work.folder / "score.json").write_text(json.dumps(told, indent=2))
-    overall = told["overall"]["last"]
-    figures = {name: overall[name] for name in ("mse", "r2", "coverage") if overall[name] is not None}
+    shown = ("n", "mse", "mae", "bias", "r2", "coverage")
+    graded = [("all", told["overall"]["last"]), *((model["model"], model["last"]) for model in told["models"])]
     return Made(
         rows=len(ledger.entries),
         metadata={
             "movies predicted": told["predicted"],
             "movies graded": told["graded"],
-            **{f"graded {name}": value for name, value in figures.items()},
+            "graded": table(
+                [{"champion": name, **{figure: figures[figure] for figure in shown}} for name, figures in graded]
+            ),
         },
     )
 
