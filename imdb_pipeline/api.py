@@ -16,6 +16,7 @@ from imdb_pipeline.settings import home_path
 from imdb_pipeline.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import polars as pl
@@ -64,7 +65,13 @@ def load_map(home: str | Path | None = None, *, day: str | None = None) -> pl.Da
 
 
 def load_predictions(home: str | Path | None = None, *, day: str | None = None) -> pl.DataFrame:
-    """Return tconst, prediction, low, high, split, average_rating, num_votes; no row where there is no champion."""
+    """Return a row per movie with a document; no row where there is no champion.
+
+    tconst, prediction, low, high (Float64, the 90 % interval), basis, split (train, validation, test, or null),
+    average_rating, num_votes. ``basis`` says who predicted: models fitted without the movie (``out_of_fold``), the
+    model that it was held out from (``held_out``), or the one that serves, for all others (``future``): of these
+    it has met some votes at most.
+    """
     import polars as pl
 
     return pl.read_parquet(_revision(_store(home), "rating_predictions", day).file("predictions.parquet"))
@@ -131,6 +138,67 @@ def similar(
     from imdb_pipeline.similar import similar_movies
 
     return similar_movies(_store(home), movie, k=k, mask_title=mask_title, years=years, min_votes=min_votes)
+
+
+def predict(movie: str | Path | dict[str, Any], *, home: str | Path | None = None) -> dict[str, Any]:
+    """Return the predicted rating of a movie with its 90 % interval.
+
+    Parameters
+    ----------
+    movie
+        A tconst, a title in any case, ``Title (2013)`` where several movies have that title, a JSON file (a ``Path``,
+        or a text that ends in ``.json`` or names a file), or a dict; the latter two with some of the fields of a
+        document: see ``results.new_movie.read_new_movie``.
+
+    Returns
+    -------
+    dict
+        JSON values: title, release_year, model (the champion) and model_id, prediction, low, high (1 to 10), basis.
+        Of a movie of the catalogue besides tconst, split, average_rating, num_votes: its row in ``load_predictions``;
+        one without a document is predicted now, on the basis ``future``. Of a movie from a file besides ambiguous,
+        unknown, unknown_genres, missing: ``results.new_movie.NewMovie.notes``.
+
+    Raises
+    ------
+    InputError
+        No such movie, several of that title, or a field of the file is wrong; the message names it.
+    PipelineError
+        There is no champion, or a file of it is not the bytes that were published.
+    """
+    from imdb_pipeline.serving import ServedRelease
+
+    return ServedRelease(_store(home)).predict(movie)
+
+
+def explain(
+    movie: str | Path | dict[str, Any], *, home: str | Path | None = None, directors: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return what each field and each person of a movie adds to its predicted rating, or takes from it.
+
+    Parameters
+    ----------
+    movie
+        As ``predict`` takes it.
+    directors
+        Names or ids of directors to try in place of the movie's own.
+
+    Returns
+    -------
+    dict
+        JSON values: tconst (not of a movie from a file), title, release_year, prediction (of the model that serves,
+        not of the predictions table), low, high, model, model_id, and what ``results.answers.explain_movie`` returns:
+        fields, people, other_directors (each with prediction and effect, the largest first), contributions (what the
+        trees add, where the champion has any; their sum is the trees' prediction), learned, says. Of a movie from a
+        file besides what ``predict`` notes.
+
+    Raises
+    ------
+    InputError, PipelineError
+        As ``predict``.
+    """
+    from imdb_pipeline.serving import ServedRelease
+
+    return ServedRelease(_store(home)).explain(movie, directors=directors)
 
 
 def _revision(store: Store, asset: str, day: str | None) -> Revision:

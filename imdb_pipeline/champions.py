@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion.json"
 METRICS = "metrics.json"
-UNSEEN = "unseen.parquet"
+MODEL = "model"
+"""The folder of the fitted model, in a predictor's revision and in the champion's."""
 INTERVALS = "intervals"
+UNSEEN = "unseen.parquet"
+FEW_VOTES = "few_votes.parquet"
 
 
 def list_champions(store: Store) -> list[dict[str, Any]]:

@@ -63,29 +63,52 @@ def find_movie(movie: str, embedded: pl.DataFrame, movies: pl.DataFrame) -> int:
     import polars as pl
 
     wanted = movie.strip()
-    indexed = embedded.with_row_index("row")
-    hits = indexed.filter(tconst=wanted)
-    if hits.is_empty():
-        hits = _titled(wanted, indexed)
-    if len(hits) == 1:
-        return int(hits["row"][0])
-    if len(hits):
-        known = hits.sort("num_votes", "tconst", descending=[True, False], nulls_last=True).head(LISTED_TITLES)
-        years = [f"{hit['tconst']} ({hit['release_year'] or 'no year'})" for hit in known.sort("tconst").to_dicts()]
-        more = f" and {len(hits) - len(years)} with fewer votes" if len(hits) > len(years) else ""
-        raise InputError(
-            f"{len(hits)} movies are called {wanted}: give one of {', '.join(years)}{more}, "
-            "or the year in brackets after the title"
-        )
+    row = named_row(wanted, embedded)
+    if row is not None:
+        return row
     other = movies.filter((pl.col("tconst") == wanted) | (pl.col("title").str.to_lowercase() == wanted.lower()))
     if len(other):
         raise InputError(
             f"{wanted} ({other['title'][0]}) has too few votes and is not recent, so it has no embedding; "
             "lower [catalogue] min_votes in settings.toml to include such movies"
         )
-    close = _close_titles(wanted.lower(), embedded)
-    hint = f"; did you mean {', '.join(repr(title) for title in close)}?" if close else ""
-    raise InputError(f"no movie with the id or the title {wanted!r} has an embedding{hint or '; check the spelling'}")
+    raise InputError(
+        f"no movie with the id or the title {wanted!r} has an embedding; {spelling_hint(wanted, embedded)}"
+    )
+
+
+def named_row(wanted: str, movies: pl.DataFrame) -> int | None:
+    """Return the row that a tconst, a title, or a title with its year in brackets names; None where there is none.
+
+    Parameters
+    ----------
+    movies
+        At least tconst, title, original_title, release_year, num_votes.
+
+    Raises
+    ------
+    InputError
+        There is more than one; the message lists them.
+    """
+    indexed = movies.with_row_index("row")
+    hits = indexed.filter(tconst=wanted)
+    if hits.is_empty():
+        hits = _titled(wanted, indexed)
+    if len(hits) <= 1:
+        return int(hits["row"][0]) if len(hits) else None
+    known = hits.sort("num_votes", "tconst", descending=[True, False], nulls_last=True).head(LISTED_TITLES)
+    years = [f"{hit['tconst']} ({hit['release_year'] or 'no year'})" for hit in known.sort("tconst").to_dicts()]
+    more = f" and {len(hits) - len(years)} with fewer votes" if len(hits) > len(years) else ""
+    raise InputError(
+        f"{len(hits)} movies are called {wanted}: give one of {', '.join(years)}{more}, "
+        "or the year in brackets after the title"
+    )
+
+
+def spelling_hint(wanted: str, movies: pl.DataFrame) -> str:
+    """Return what to do about a title that none of the movies (title, num_votes) has, naming those that are close."""
+    close = _close_titles(wanted.lower(), movies)
+    return f"did you mean {', '.join(repr(title) for title in close)}?" if close else "check the spelling"
 
 
 def _titled(wanted: str, indexed: pl.DataFrame) -> pl.DataFrame:

@@ -14,7 +14,7 @@ from imdb_pipeline_tests.tiny_encoders import write_encoder
 RATES = {"learning_rate": 2e-3, "head_rate": 5e-3, "batch_documents": 8, "epochs": 4}
 
 
-@pytest.fixture(scope="module", params=["Bert", "ModernBert"])
+@pytest.fixture(scope="module", params=[pytest.param("Bert", marks=pytest.mark.extra), "ModernBert"])
 def encoder(request, tmp_path_factory):
     folder = write_encoder(tmp_path_factory.mktemp("encoder"), request.param, num_hidden_layers=2)
     return choose_encoder(str(folder))

@@ -10,13 +10,12 @@ import pytest
 
 import imdb_pipeline
 from imdb_pipeline.definitions import defs
-from imdb_pipeline.orchestration.stages import ALL_STAGES, STAGES
+from imdb_pipeline.orchestration.stages import STAGES
 
 PACKAGE = Path(imdb_pipeline.__file__).parent
 HEAVY = ("torch", "transformers", "sklearn", "umap", "lightgbm", "matplotlib", "polars", "pandera", "scipy", "numba")
-PREDICTORS = ["mean", "linear", "ridge", "knn", "svr", "mlp", "transformer", "boosting"]
-READS_DOCUMENTS = ["transformer"]
-ON_DEMAND = ["evaluation", "study_reproduction"]
+PREDICTORS = ["mean", "linear", "ridge", "knn", "svr", "mlp", "transformer", "finetuned", "boosting"]
+ON_DEMAND = {"evaluation", "study_reproduction"}
 
 LINEAGE = {
     "title_basics_dump": [],
@@ -30,22 +29,28 @@ LINEAGE = {
     "movie_neighbours": ["movie_embeddings", "movies"],
     "movie_map": ["movie_embeddings", "movie_neighbours", "movies"],
     "rating_split": ["movies"],
+    **{f"{name}_predictor": ["movie_embeddings", "movies", "rating_split"] for name in PREDICTORS},
     **{
-        f"{name}_predictor": sorted(
-            ["movie_embeddings", "movies", "rating_split", *(["movie_documents"] if name in READS_DOCUMENTS else [])]
-        )
-        for name in PREDICTORS
+        f"{name}_predictor": ["movie_documents", "movie_embeddings", "movies", "rating_split"]
+        for name in ("transformer", "finetuned")
     },
     "blend_predictor": sorted(f"{name}_predictor" for name in PREDICTORS),
     "leaderboard": sorted(f"{name}_predictor" for name in [*PREDICTORS, "blend"]),
     "champion": ["leaderboard"],
+    "evaluation": sorted([*(f"{name}_predictor" for name in [*PREDICTORS, "blend"]), "name_basics_dump"]),
+    "study_reproduction": ["movie_documents", "movie_embeddings", "movie_neighbours", "movies", "rating_split"],
     "rating_predictions": ["champion", "movie_embeddings"],
     "prediction_ledger": ["rating_predictions"],
     "model_card": ["prediction_ledger"],
-    "report": ["catalogue_changes", "evaluation", "leaderboard", "model_card", "movie_map", "study_reproduction"],
+    "report": [
+        "catalogue_changes",
+        "evaluation",
+        "leaderboard",
+        "model_card",
+        "movie_map",
+        "study_reproduction",
+    ],
     "release": ["report"],
-    "evaluation": sorted(["name_basics_dump", *(f"{name}_predictor" for name in [*PREDICTORS, "blend"])]),
-    "study_reproduction": ["movie_documents", "movie_embeddings", "movie_neighbours", "movies", "rating_split"],
 }
 GROUPS = {
     "dumps": ["name_basics_dump", "title_basics_dump", "title_principals_dump", "title_ratings_dump"],
@@ -56,8 +61,8 @@ GROUPS = {
             "rating_split",
             "leaderboard",
             "champion",
-            *ON_DEMAND,
             *(f"{name}_predictor" for name in [*PREDICTORS, "blend"]),
+            *ON_DEMAND,
         ]
     ),
     "results": ["model_card", "prediction_ledger", "rating_predictions", "release", "report"],
@@ -80,10 +85,9 @@ CHECKS = {
     "movie_documents": {"documents_table"},
     "movie_embeddings": {"every_document_embedded"},
     **{f"{name}_predictor": {"beats_the_mean"} for name in [*PREDICTORS, "blend"] if name != "mean"},
+    "rating_predictions": {"coverage"},
     **dict.fromkeys(GROUPS["dumps"], WHOLE),
     "title_ratings_dump": {*WHOLE, "title_ratings_table"},
-    "rating_predictions": {"coverage"},
-    "evaluation": {"no_signal_in_shuffled_ratings", "no_own_rating_in_features"},
 }
 
 
@@ -102,7 +106,7 @@ def test_an_edge_that_is_not_shown_is_upstream_of_one_that_is():
     def above(name: str) -> set[str]:
         return set(shown[name]).union(*(above(source) for source in shown[name]))
 
-    for name, stage in ALL_STAGES.items():
+    for name, stage in STAGES.items():
         assert set(stage.inputs) <= above(name), name
 
 
@@ -111,7 +115,7 @@ def test_the_groups_and_checks_are_these():
     for name, spec in sorted(specs().items()):
         found.setdefault(str(spec.group_name), []).append(name)
     assert found == GROUPS
-    assert {name: set(stage.checks) for name, stage in ALL_STAGES.items() if stage.checks} == CHECKS
+    assert {name: set(stage.checks) for name, stage in STAGES.items() if stage.checks} == CHECKS
 
 
 def test_every_gate_schedule_and_sensor_is_documented():
@@ -146,15 +150,15 @@ def test_the_partitions_are_utc_days_from_a_fixed_one_to_today():
 def test_the_jobs_cover_all_of_it_a_day_and_training():
     jobs = {
         name: {key.to_user_string() for key in defs.resolve_job_def(name).asset_layer.executable_asset_keys}
-        for name in ("everything", "daily", "training", "evaluate", "study")
+        for name in ("everything", "daily", "training", "study", "evaluate", "everything_and_study")
     }
-    assert set(ALL_STAGES) - set(STAGES) == set(ON_DEMAND)
-    assert jobs["evaluate"] == {"evaluation", "report", "release"}
-    assert jobs["study"] == {"study_reproduction", "report", "release"}
-    trained = set(GROUPS["models"]) - set(ON_DEMAND)
+    trained = set(GROUPS["models"]) - ON_DEMAND
     assert jobs["everything"] == set(STAGES)
     assert jobs["daily"] == set(STAGES) - trained
     assert jobs["training"] == trained | set(GROUPS["results"])
+    assert jobs["study"] == {"study_reproduction", "report", "release"}
+    assert jobs["evaluate"] == {"evaluation", "report", "release"}
+    assert jobs["everything_and_study"] == {*STAGES, "study_reproduction"}
 
 
 def test_gpu_assets_share_one_pool():
@@ -167,7 +171,7 @@ def test_gpu_assets_share_one_pool():
         "movie_embeddings",
         "movie_neighbours",
         "movie_map",
-        *(f"{name}_predictor" for name in ("knn", "svr", "mlp", "transformer")),
+        *(f"{name}_predictor" for name in ("knn", "svr", "mlp", "transformer", "finetuned")),
         "champion",
         *ON_DEMAND,
     }
@@ -220,4 +224,4 @@ def test_dg_and_the_workspace_file_load_the_same_code_location():
         [dg_command, "list", "defs", "--json"], cwd=root, capture_output=True, text=True, check=False
     )
     assert listed.returncode == 0, listed.stderr
-    assert all(f'"{asset}"' in listed.stdout for asset in ALL_STAGES)
+    assert all(f'"{asset}"' in listed.stdout for asset in STAGES)

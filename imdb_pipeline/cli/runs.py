@@ -1,4 +1,4 @@
-"""Commands that make something: run, fetch, refresh, sample, ui."""
+"""Commands that make something: run, fetch, refresh, evaluate, restore, sample, ui."""
 
 from __future__ import annotations
 
@@ -38,16 +38,25 @@ def run(
     encoder: Annotated[
         str | None, typer.Option(metavar="auto|ID|DIR", help="The encoder; recorded by the first run")
     ] = None,
+    preset: Annotated[
+        str | None, typer.Option(metavar="study", help="Also do the study again to the letter, for the report")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Make every step again, held or not")] = False,
     override: OverrideOption = None,
     because: BecauseOption = "",
 ) -> None:
     """Materialise the whole graph for a day as a Dagster run.
 
-    Steps whose result is held are skipped. Example: imdb-pipeline run --source sample
+    Steps whose result is held are skipped. Examples: imdb-pipeline run --source sample;
+    imdb-pipeline run --source imdb --preset study
     """
+    if preset not in (None, "study"):
+        fail(f"preset {preset}: unknown; there is study")
+    from imdb_pipeline.orchestration.runs import GRAPH_ASSETS, STUDY_ASSET
+
     folder, settings = settle_home(home, source=source, encoder=encoder, device=device)
-    prepared = _prepare(folder, settings, day=day, force=force)
+    assets = [*GRAPH_ASSETS, STUDY_ASSET] if preset else None
+    prepared = _prepare(folder, settings, day=day, assets=assets, force=force)
     _override(prepared, override, because)
     _execute(prepared, force=force)
     show_results(folder, prepared.request.day)
@@ -99,6 +108,28 @@ def refresh(home: HomeOption = None, override: OverrideOption = None, because: B
         print(f"{prepared.request.day} is current")
     finally:
         tell_staleness(Home(path=str(folder)))
+
+
+@app.command()
+def evaluate(home: HomeOption = None) -> None:
+    """Put the protocol to the test on the newest day that was trained on; the report shows it afterwards.
+
+    Every predictor in ten-fold rotation, the trees on shuffled ratings, whether a feature knows a rating, what
+    forbidden features would give. Every predictor is fitted ten times: it takes a while.
+
+    Example: imdb-pipeline evaluate
+    """
+    from imdb_pipeline.orchestration.runs import EVALUATION_ASSETS
+    from imdb_pipeline.store import Store
+
+    folder, settings = settle_home(home)
+    store = Store(folder / "store")
+    days = store.days("champion")
+    if not days:
+        fail("nothing is trained yet: `imdb-pipeline run` does it")
+    _execute(_prepare(folder, settings, day=days[-1], assets=list(EVALUATION_ASSETS)))
+    print(f"evaluation: {store.get('evaluation', days[-1]).file('evaluation.json')}")
+    print(f"report: {store.get('report', days[-1]).file('report.html')}")
 
 
 @app.command()

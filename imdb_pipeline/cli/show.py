@@ -6,6 +6,8 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from imdb_pipeline.results.plain_text import titled
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -35,12 +37,6 @@ def show_results(folder: Path, day: str) -> None:
         print("no champion, so no predictions: no predictor beats the mean on validation")
     elif rows[0]["r2_low"] is not None and rows[0]["r2_low"] <= 0:
         print(f"the test interval of {rows[0]['model']} reaches 0: it may be no better than the mean")
-
-
-def titled(row: dict[str, Any]) -> str:
-    """Return title and year, with what a terminal would obey made visible."""
-    title = "".join(sign if sign.isprintable() else "\ufffd" for sign in row["title"])
-    return f"{title} ({row['release_year'] or 'no year'})"
 
 
 def show_leaderboard(folder: Path, rows: list[dict[str, Any]]) -> None:

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 TOKENS_PER_BATCH = {"cpu": 2_048, "cuda": 65_536}
 """On a CPU what its caches hold; on a GPU enough to keep it busy. Halved where memory is short."""
+_TEXTS_AT_ONCE = 8_192
+"""What the tokenizer says of a text takes a hundred times the memory of its ids."""
 
 
 class Encoder:
@@ -222,14 +224,15 @@ def tokenize(tokenizer: Any, texts: Sequence[str], *, prompt: str = "", lower: b
     """
     import numpy as np
 
-    encodings = tokenizer.encode_batch_fast([prompt + (text.lower() if lower else text) for text in texts])
-    lengths = np.fromiter((len(encoding) for encoding in encodings), np.int64, len(encodings))
-    ids = chain.from_iterable(encoding.ids for encoding in encodings)
-    return Tokens(
-        ids=np.fromiter(ids, np.int32, int(lengths.sum())),
-        lengths=lengths,
-        truncated=sum(bool(encoding.overflowing) for encoding in encodings),
-    )
+    ids, lengths, truncated = [np.empty(0, np.int32)], [np.empty(0, np.int64)], 0
+    for first in range(0, len(texts), _TEXTS_AT_ONCE):
+        some = texts[first : first + _TEXTS_AT_ONCE]
+        encodings = tokenizer.encode_batch_fast([prompt + (text.lower() if lower else text) for text in some])
+        lengths.append(np.fromiter((len(encoding) for encoding in encodings), np.int64, len(encodings)))
+        flat = chain.from_iterable(encoding.ids for encoding in encodings)
+        ids.append(np.fromiter(flat, np.int32, int(lengths[-1].sum())))
+        truncated += sum(bool(encoding.overflowing) for encoding in encodings)
+    return Tokens(np.concatenate(ids), np.concatenate(lengths), truncated)
 
 
 def layers_of(model: torch.nn.Module) -> list[torch.nn.Module]:

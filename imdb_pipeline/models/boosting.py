@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from imdb_pipeline.errors import PipelineError
-from imdb_pipeline.models.encodings import Encodings
+from imdb_pipeline.models.encodings import EXPECTED, UNEXPECTED, Encodings, read_trees
 from imdb_pipeline.models.features import Features
 from imdb_pipeline.models.feed import threads_for
 from imdb_pipeline.models.saved import read_json, read_settings, write_json, write_settings
@@ -73,17 +72,36 @@ class BoostingModel:
         """Return what each feature adds to the prediction: float64, shape (n, len(names) + 1).
 
         The last column is the mean over the training movies. A row's sum is its prediction before it is kept on the
-        scale. (TreeSHAP: Lundberg et al., "From local explanations to global understanding with explainable AI for
-        trees", Nature Machine Intelligence 2, 2020.)
+        scale. What the two features ``EXPECTED`` add is passed on to the features that they are made from, in
+        proportion to what these add there, so that nothing stays with them. (TreeSHAP: Lundberg et al., "From local
+        explanations to global understanding with explainable AI for trees", Nature Machine Intelligence 2, 2020.)
         """
         import numpy as np
 
-        matrix = self._matrix(inputs)
-        total = np.zeros((len(matrix), matrix.shape[1] + 1))
-        if len(matrix):
-            for trees in self.trees:
-                total += np.asarray(trees.predict(matrix, pred_contrib=True, num_threads=threads_for(len(matrix))))
-        return total / len(self.trees)
+        matrix, names = self._matrix(inputs), self.names
+        total = np.zeros((len(matrix), len(names) + 1))
+        if not len(matrix):
+            return total
+        for trees in self.trees:
+            total += np.asarray(trees.predict(matrix, pred_contrib=True, num_threads=threads_for(len(matrix))))
+        total /= len(self.trees)
+        alone, with_people = (names.index(name) for name in EXPECTED)
+        structure = len(self.features.names)
+        shares = np.abs(np.asarray(self.encodings.feed.expecting.predict(matrix[:, :structure], pred_contrib=True)))
+        shares = shares[:, :-1] / np.maximum(shares[:, :-1].sum(axis=1, keepdims=True), 1e-12)
+        passed = total[:, alone].copy()
+        if UNEXPECTED in names:
+            unexpected = np.abs(matrix[:, names.index(UNEXPECTED)])
+            of_people = total[:, with_people] * unexpected / np.maximum(unexpected + np.abs(matrix[:, alone]), 1e-12)
+            total[:, names.index(UNEXPECTED)] += of_people
+            passed += total[:, with_people] - of_people
+        else:
+            passed += total[:, with_people]
+        # Where nothing is expected from any feature, none of them has a better claim than the mean.
+        total[:, -1] += passed * (1 - shares.sum(axis=1))
+        total[:, :structure] += shares * passed[:, None]
+        total[:, [alone, with_people]] = 0
+        return total
 
     def save(self, folder: Path) -> None:
         """Write settings, curve, features, encodings and LightGBM's text, a file for each seed, into ``folder``."""
@@ -101,9 +119,9 @@ class BoostingModel:
         settings, curve = read_settings(folder, {"seeds": int})
         path = folder / FEATURES_FILE
         features = Features.from_json(read_json(path, dict), str(path))
-        encodings = Encodings.load(folder)
+        encodings = Encodings.load(folder, features)
         count = len(_names(features, encodings, None))
-        trees = tuple(_read_trees(_trees_file(folder, number), count) for number in range(settings["seeds"]))
+        trees = tuple(read_trees(_trees_file(folder, number), count) for number in range(settings["seeds"]))
         return cls(trees, features, encodings, settings, curve)
 
     def _matrix(self, inputs: Inputs) -> np.ndarray:
@@ -125,7 +143,8 @@ def fit(
 ) -> BoostingModel:
     """Grow trees until ``patience`` of them bring nothing on validation; the number of leaves is chosen there too.
 
-    Always on the CPU, with a fixed number of threads and LightGBM's deterministic mode: the same text every time.
+    Where validation is of later years than training, the encodings are out of fold by years rather than by ids. Always
+    on the CPU, with a fixed number of threads and LightGBM's deterministic mode: the same text every time.
 
     Parameters
     ----------
@@ -138,7 +157,8 @@ def fit(
     """
     import numpy as np
 
-    features, encodings, rows = _learn(train, extra)
+    by_year = _is_later(validation, train)
+    features, encodings, rows = _learn(train, extra, by_year=by_year)
     judged = _matrix(features, encodings, validation.inputs.movies, extra)
     curve, best = [], None
     for leaf_count in leaves:
@@ -160,6 +180,7 @@ def fit(
         if mse < error:
             error, count = mse, trees
     settings = _settings(parameters, seeds, count, features, encodings) | {
+        "folds": "years" if by_year else "ids",
         "leaves_tried": list(leaves),
         "patience": patience,
         "chosen_on": "validation",
@@ -170,11 +191,13 @@ def fit(
 def refit(model: BoostingModel, rated: Examples, *, seed: int, device: str) -> BoostingModel:
     """Fit anew on ``rated``, as many trees with as many leaves as ``model`` has."""
     settings = model.settings
-    features, encodings, rows = _learn(rated, model.extra)
+    features, encodings, rows = _learn(rated, model.extra, by_year=settings["folds"] == "years")
     parameters = _parameters(settings["leaves"], settings["parameters"]["learning_rate"], seed, len(rows.ratings))
     grown = _grow(rows, parameters, settings["trees"], settings["seeds"])
     trees = tuple(_cut(each, settings["trees"]) for each in grown)
-    settings = _settings(parameters, settings["seeds"], settings["trees"], features, encodings)
+    settings = _settings(parameters, settings["seeds"], settings["trees"], features, encodings) | {
+        "folds": settings["folds"]
+    }
     return BoostingModel(trees, features, encodings, settings, [], model.extra)
 
 
@@ -187,7 +210,13 @@ class _Rows:
     weights: np.ndarray
 
 
-def _learn(train: Examples, extra: pl.DataFrame | None) -> tuple[Features, Encodings, _Rows]:
+def _is_later(some: Examples, others: Examples) -> bool:
+    """Return whether all movies of ``some`` are of later years than all of ``others``."""
+    first, last = some.inputs.movies["release_year"].min(), others.inputs.movies["release_year"].max()
+    return bool(first is not None and last is not None and first > last)  # pyright: ignore[reportOperatorIssue]
+
+
+def _learn(train: Examples, extra: pl.DataFrame | None, *, by_year: bool) -> tuple[Features, Encodings, _Rows]:
     """Learn the features from the training movies and return them with the rows to learn from."""
     import numpy as np
     import polars as pl
@@ -200,7 +229,7 @@ def _learn(train: Examples, extra: pl.DataFrame | None) -> tuple[Features, Encod
         rated.append(train.few_votes)
         scales.append(FEW_VOTES_WEIGHT)
     features = Features.learn(train.inputs.movies)
-    encodings = Encodings.learn(features, *rated)
+    encodings = Encodings.learn(features, *rated, by_year=by_year)
     weights = [scale * each.votes / (each.votes + HALF_WEIGHT_VOTES) for each, scale in zip(rated, scales, strict=True)]
     rows = _Rows(
         _matrix(features, encodings, pl.concat([each.movies for each in rated]), extra),
@@ -212,7 +241,7 @@ def _learn(train: Examples, extra: pl.DataFrame | None) -> tuple[Features, Encod
 
 def training_features(train: Examples) -> tuple[list[str], np.ndarray]:
     """Return the names of the features, and what the trees read of the training movies: float32, (n, features)."""
-    features, encodings, rows = _learn(train, None)
+    features, encodings, rows = _learn(train, None, by_year=False)
     return _names(features, encodings, None), rows.matrix[: len(train)]
 
 
@@ -225,7 +254,8 @@ def _matrix(features: Features, encodings: Encodings, movies: pl.DataFrame, extr
     import numpy as np
     import polars as pl
 
-    parts = [features.matrix(movies), encodings.matrix(movies)]
+    structure = features.matrix(movies)
+    parts = [structure, encodings.matrix(movies, structure)]
     if extra is not None:
         joined = movies.select("tconst").join(extra, on="tconst", how="left", maintain_order="left")
         parts.append(joined.drop("tconst").select(pl.all().cast(pl.Float32).fill_null(np.nan)).to_numpy())
@@ -325,18 +355,3 @@ def _mean_prediction(
 
 def _trees_file(folder: Path, number: int) -> Path:
     return folder / f"trees_{number}.txt"
-
-
-def _read_trees(path: Path, features: int) -> lightgbm.Booster:
-    """Read LightGBM's text, or raise ``PipelineError`` naming the file."""
-    import lightgbm
-
-    if not path.is_file():
-        raise PipelineError(f"{path}: missing file of a saved predictor; fit it again")
-    try:
-        trees = lightgbm.Booster(model_file=path)
-    except lightgbm.basic.LightGBMError as error:
-        raise PipelineError(f"{path}: not a LightGBM model ({error}); fit the predictor again") from None
-    if trees.num_feature() != features:
-        raise PipelineError(f"{path}: {trees.num_feature()} features, the other files have {features}")
-    return trees

@@ -84,6 +84,8 @@ class Serving:
     unseen
         tconst, split, rating, prediction (Float64), basis: for each rated movie a prediction by a model that had not
         seen it, ``held_out`` for validation and test, ``out_of_fold`` for train.
+    few_votes
+        tconst of the movies that it learnt a little from though they had few votes.
     rated
         How many movies it was fitted on.
     mean
@@ -93,6 +95,7 @@ class Serving:
     model: Model
     intervals: Intervals
     unseen: pl.DataFrame
+    few_votes: pl.DataFrame
     rated: int
     mean: float
 
@@ -160,7 +163,10 @@ def build_serving(
     intervals = fit_intervals(
         rated.inputs.movies, unseen.filter(split="train"), unseen.filter(split="validation"), seed=seed
     )
-    return Serving(serving, intervals, unseen, len(rated), float(rated.ratings.mean(dtype="float64")))
+    few = rated.inputs.movies.clear() if rated.few_votes is None else rated.few_votes.movies
+    return Serving(
+        serving, intervals, unseen, few.select("tconst"), len(rated), float(rated.ratings.mean(dtype="float64"))
+    )
 
 
 def fold_of(tconst: pl.Series, folds: int) -> np.ndarray:

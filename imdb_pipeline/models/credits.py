@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imdb_pipeline.models.incidence import Incidence
+from imdb_pipeline.models.incidence import Incidence, numbers_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -58,9 +58,10 @@ def credits_of(movies: pl.DataFrame, people: pl.Series) -> dict[str, Incidence]:
         .unnest("credits")
         .with_columns(role=pl.col("category").replace_strict(ROLE_OF, default="crew"))
     )
+    listed = listed.with_columns(person=pl.Series(numbers_of(listed["nconst"], people), dtype=pl.Int32))
     found = {}
     for role in ROLES:
         rows = listed if role == "anyone" else listed.filter(pl.col("role") == role)
         rows = rows.unique(["movie", "nconst"], keep="first", maintain_order=True)
-        found[role] = Incidence.build(rows["movie"].to_numpy(), rows["nconst"], people, len(movies))
+        found[role] = Incidence.build(rows["movie"].to_numpy(), rows["person"].to_numpy(), len(people), len(movies))
     return found

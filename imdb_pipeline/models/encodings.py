@@ -16,6 +16,7 @@ from imdb_pipeline.models.title_parts import KINDS, TitleParts
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import lightgbm
     import numpy as np
     import polars as pl
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 MOVIES_FILE = "feed.parquet"
 PEOPLE_FILE = "people.parquet"
 PARTS_FILE = "title_parts.parquet"
+EXPECTING_FILE = "expecting_trees.txt"
+UNEXPECTED = "anyone_unexpected_pooled"
+EXPECTED = {"expected": "title", "expected_of_people": "credits"}
+"""The last features, of what is expected of the movie itself, alone and with what its people add; and their fields."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,34 +41,42 @@ class Encodings:
     title_parts: TitleParts
 
     @classmethod
-    def learn(cls, features: Features, *rated: Rated) -> Encodings:
-        """Learn from rated movies. Votes say what a rating weighs, and stand in no feature."""
-        feed, movies = Feed.learn(features, *rated)
+    def learn(cls, features: Features, *rated: Rated, by_year: bool) -> Encodings:
+        """Learn from rated movies, as ``Feed.learn`` does. Votes say what a rating weighs, and stand in no feature."""
+        feed, movies = Feed.learn(features, *rated, by_year=by_year)
         return cls(feed, People.learn(feed, movies), TitleParts.learn(feed, movies))
 
     @property
     def names(self) -> list[str]:
         """The names of the features, in order."""
-        return [*self.people.names, *self.title_parts.names]
+        return [*self.people.names, *self.title_parts.names, *EXPECTED]
 
     @property
     def fields(self) -> list[str]:
         """The document's field that each feature comes from."""
-        return [*self.people.fields, *self.title_parts.fields]
+        return [*self.people.fields, *self.title_parts.fields, *EXPECTED.values()]
 
-    def matrix(self, movies: pl.DataFrame) -> np.ndarray:
-        """Return the features of n movies with the columns ``INPUT_COLUMNS``: float32, shape (n, len(names)).
+    def matrix(self, movies: pl.DataFrame, structure: np.ndarray) -> np.ndarray:
+        """Return the features of n movies: float32, shape (n, len(names)), NaN where there is nothing to go by.
 
-        A movie that feeds, by its ``tconst``, is encoded without its fold. NaN where there is nothing to go by.
+        Parameters
+        ----------
+        movies
+            With the columns ``INPUT_COLUMNS``. One that feeds, by its ``tconst``, is encoded without its fold.
+        structure
+            float32, shape (n, features): the features of ``Features``.
         """
         import numpy as np
 
         places = self.feed.places_of(movies)
-        parts = [self.people.matrix(movies, places), self.title_parts.matrix(movies, self.feed.folds_of(places))]
-        return np.concatenate(parts, axis=1)
+        people = self.people.matrix(movies, places)
+        expected = self.feed.expect(structure, places)
+        unexpected = people[:, self.people.names.index(UNEXPECTED)] if UNEXPECTED in self.people.names else 0
+        both = np.stack([expected, expected + unexpected], axis=1)
+        return np.concatenate([people, self.title_parts.matrix(movies, self.feed.folds_of(places)), both], axis=1)
 
     def save(self, folder: Path) -> None:
-        """Write all of it into ``folder``: three Parquet files and ``arrays.safetensors``."""
+        """Write all of it into ``folder``: Parquet, ``arrays.safetensors``, LightGBM's text."""
         import polars as pl
 
         self.feed.movies.write_parquet(folder / MOVIES_FILE)
@@ -75,25 +88,41 @@ class Encodings:
         for role, credits in self.people.credits.items():
             arrays |= {f"{role}_starts": credits.starts, f"{role}_people": credits.keys}
         write_arrays(folder, arrays)
+        (folder / EXPECTING_FILE).write_text(self.feed.expecting.model_to_string(), encoding="utf-8")
 
     @property
     def _parts(self) -> list[tuple[str, pl.Series]]:
         return list(self.title_parts.parts.items())
 
     @classmethod
-    def load(cls, folder: Path) -> Encodings:
+    def load(cls, folder: Path, features: Features) -> Encodings:
         """Read what ``save`` wrote. Raises ``PipelineError`` naming a bad file."""
         import polars as pl
 
         movies, ids, parts = (_read(folder / name) for name in (MOVIES_FILE, PEOPLE_FILE, PARTS_FILE))
         wanted = {f"{role}_{kind}": 1 for role in ROLES for kind in ("starts", "people")}
         arrays = read_arrays(folder, wanted | {f"title_{kind}": 2 for kind in KINDS} | {"expected": 2})
-        feed = Feed(movies, arrays["expected"])
+        feed = Feed(movies, arrays["expected"], read_trees(folder / EXPECTING_FILE, len(features.names)))
         credits = {role: Incidence(arrays[f"{role}_starts"], arrays[f"{role}_people"], len(ids)) for role in ROLES}
         people = People(feed, ids["nconst"], credits)
         people.prepare()
         known = {kind: parts.filter(pl.col("kind") == kind)["part"] for kind in KINDS}
         return cls(feed, people, TitleParts(known, {kind: arrays[f"title_{kind}"] for kind in KINDS}))
+
+
+def read_trees(path: Path, features: int) -> lightgbm.Booster:
+    """Read LightGBM's text, of trees of so many features, or raise ``PipelineError`` naming the file."""
+    import lightgbm
+
+    if not path.is_file():
+        raise PipelineError(f"{path}: missing file of a saved predictor; fit it again")
+    try:
+        trees = lightgbm.Booster(model_file=path)
+    except lightgbm.basic.LightGBMError as error:
+        raise PipelineError(f"{path}: not a LightGBM model ({error}); fit the predictor again") from None
+    if trees.num_feature() != features:
+        raise PipelineError(f"{path}: {trees.num_feature()} features, the other files have {features}")
+    return trees
 
 
 def _read(path: Path) -> Any:

@@ -12,7 +12,10 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from imdb_pipeline.models.incidence import numbers_of
+
 if TYPE_CHECKING:
+    import lightgbm
     import numpy as np
     import polars as pl
 
@@ -43,14 +46,26 @@ class Feed:
     expected
         float32, shape (folds + 1, n): the rating of each to be expected without knowing its people, as a difference
         from the mean, from ratings outside a fold; the last row from all.
+    expecting
+        The trees that say so of a movie that does not feed.
     """
 
     movies: pl.DataFrame
     expected: np.ndarray
+    expecting: lightgbm.Booster
 
     @classmethod
-    def learn(cls, features: Features, *rated: Rated, folds: int = FOLDS) -> tuple[Feed, pl.DataFrame]:
-        """Return what feeds, and its inputs in the same order; ``features`` are what a rating is expected from."""
+    def learn(cls, features: Features, *rated: Rated, by_year: bool) -> tuple[Feed, pl.DataFrame]:
+        """Return what feeds, and its inputs in the same order.
+
+        Parameters
+        ----------
+        features
+            What a rating is expected from.
+        by_year
+            Whether a fold is of neighbouring years rather than drawn by id: a movie is then told nothing of its own
+            years, as movies of years to come will not be.
+        """
         import numpy as np
         import polars as pl
 
@@ -59,11 +74,11 @@ class Feed:
         frame = movies.select("tconst", pl.col("release_year").cast(pl.Int32)).with_columns(
             rating=pl.Series(ratings, dtype=pl.Float32),
             weight=pl.Series(votes / (votes + HALF_WEIGHT_VOTES), dtype=pl.Float32),
-            fold=pl.Series([fold_of(tconst, folds) for tconst in movies["tconst"]], dtype=pl.Int32),
+            fold=_folds_by_year(movies["release_year"]) if by_year else _folds_by_id(movies["tconst"]),
         )
         order = frame["tconst"].arg_sort()
         frame, movies = frame[order], movies[order]
-        return cls(frame, _expected(features.matrix(movies), frame, folds)), movies
+        return cls(frame, *_expected(features.matrix(movies), frame)), movies
 
     def __len__(self) -> int:
         return len(self.movies)
@@ -74,16 +89,43 @@ class Feed:
         return [*range(len(self.expected) - 1), NO_FOLD]
 
     def places_of(self, movies: pl.DataFrame) -> np.ndarray:
-        """Return the row of each movie that feeds, by its ``tconst``, and -1 for others: int64, shape (n,)."""
-        rows = self.movies.select("tconst").with_row_index("row")
-        found = movies.select("tconst").join(rows, on="tconst", how="left", maintain_order="left")
-        return found["row"].cast(int).fill_null(-1).to_numpy()
+        """Return the row of each movie that feeds, by its ``tconst``, and -1 for others: int32, shape (n,)."""
+        import numpy as np
+
+        places = numbers_of(movies["tconst"], self.movies["tconst"])
+        return np.where(places < len(self), places, -1)
 
     def folds_of(self, places: np.ndarray) -> np.ndarray:
         """Return the folds of movies from ``places_of``, ``NO_FOLD`` for those that do not feed: int32, shape (n,)."""
         import numpy as np
 
         return np.append(self.movies["fold"].to_numpy(), np.int32(NO_FOLD))[places]
+
+    def expect(self, structure: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Return the ratings to be expected, as differences from the mean: float32, shape (n,).
+
+        Parameters
+        ----------
+        structure
+            float32, shape (n, features): of ``Features``.
+        places
+            As from ``places_of``. Of a movie that feeds it is what was expected without its fold.
+        """
+        import numpy as np
+
+        found = self.expected[self.folds_of(places), places]
+        new = np.flatnonzero(places < 0)
+        if len(new):
+            predicted = self.expecting.predict(structure[new], num_threads=threads_for(len(new)))
+            found[new] = np.asarray(predicted) - self._mean(self.movies["weight"].to_numpy())
+        return found
+
+    def _mean(self, weights: np.ndarray) -> float:
+        """Return the weighted mean of the ratings that feed, 0 where nothing does."""
+        import numpy as np
+
+        weights, total = weights.astype(np.float64), weights.sum(dtype=np.float64)
+        return float(weights @ self.movies["rating"].to_numpy() / total) if total else 0.0
 
     def without(self, fold: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return what feeds where ``fold`` is left out: float32, shape (n,) each, 0 for the movies of ``fold``.
@@ -94,29 +136,35 @@ class Feed:
 
         weights = np.where(self.movies["fold"].to_numpy() != fold, self.movies["weight"].to_numpy(), 0)
         ratings = self.movies["rating"].to_numpy()
-        total = weights.sum(dtype=np.float64)
-        mean = float(weights.astype(np.float64) @ ratings / total) if total else 0.0
-        weighted = (weights * (ratings - mean)).astype(np.float32)
+        weighted = (weights * (ratings - self._mean(weights))).astype(np.float32)
         return weights.astype(np.float32), weighted, weighted - weights * self.expected[fold]
 
 
-def fold_of(tconst: str, folds: int) -> int:
-    """Return the fold of a movie, from 0: by its id, so that it stays there from one day to the next."""
-    return int(hashlib.sha256(f"fold {tconst}".encode()).hexdigest()[:8], 16) % folds
+def _folds_by_id(ids: pl.Series) -> pl.Series:
+    """Return the fold of each movie, from 0, by its id alone: it stays there from one day to the next."""
+    import polars as pl
+
+    digests = (hashlib.sha256(f"fold {tconst}".encode()).hexdigest() for tconst in ids)
+    return pl.Series([int(digest[:8], 16) % FOLDS for digest in digests], dtype=pl.Int32)
 
 
-def _expected(matrix: np.ndarray, movies: pl.DataFrame, folds: int) -> np.ndarray:
-    """Return ``Feed.expected``, from a small model for each fold that learns from all other folds."""
+def _folds_by_year(years: pl.Series) -> pl.Series:
+    """Return the fold of each movie, from 0: neighbouring years, about as many movies in each; no year is the first."""
+    import polars as pl
+
+    earlier = (years.fill_null(0).rank("min") - 1) / max(len(years), 1)
+    return (earlier * FOLDS).floor().rank("dense").cast(pl.Int32) - 1
+
+
+def _expected(matrix: np.ndarray, movies: pl.DataFrame) -> tuple[np.ndarray, lightgbm.Booster]:
+    """Return ``Feed.expected`` and ``Feed.expecting``: small models, one for each fold left out, and one of all."""
     import lightgbm
     import numpy as np
 
     fold, rating, weight = (movies[name].to_numpy() for name in ("fold", "rating", "weight"))
     expected = []
-    for left_out in [*range(folds), NO_FOLD]:
+    for left_out in [*range(int(fold.max()) + 1), NO_FOLD]:
         used = fold != left_out
-        if not used.any():
-            expected.append(np.zeros(len(movies), dtype=np.float32))
-            continue
         parameters = {
             "objective": "regression",
             "learning_rate": 0.1,
@@ -138,7 +186,7 @@ def _expected(matrix: np.ndarray, movies: pl.DataFrame, folds: int) -> np.ndarra
         mean = np.average(rating[used].astype(np.float64), weights=weight[used])
         predicted = np.asarray(trees.predict(matrix, num_threads=threads_for(len(movies))))
         expected.append((predicted - mean).astype(np.float32))
-    return np.stack(expected)
+    return np.stack(expected), trees
 
 
 def threads_for(rows: int) -> int:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.embeddings.encoder import layers_of, load_model, load_tokenizer
 from imdb_pipeline.embeddings.model_files import EncoderChoice, identify, local_folder, read_text_form
-from imdb_pipeline.models.reader import DocumentModel, Recipe, build_network, fit_reader
+from imdb_pipeline.models.reader import DocumentModel, build_network
+from imdb_pipeline.models.reader_training import Recipe, fit_reader
 
 if TYPE_CHECKING:
     from pathlib import Path

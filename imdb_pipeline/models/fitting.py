@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
+    from imdb_pipeline.embeddings.model_files import EncoderChoice
     from imdb_pipeline.models.examples import Examples, Inputs, Parts
 
 
@@ -30,30 +31,49 @@ class Predictor:
         Imported when it is used. Its ``fit`` and ``refit`` return the class.
     kind
         The class's name.
+    reads_embeddings
+        Whether it needs ``Inputs.embeddings``; where nobody does, no encoder has to be loaded for a prediction.
     reads_documents
         Whether it needs ``Inputs.documents``.
     resumes
         Whether ``fit`` and ``refit`` take ``checkpoints``, a folder from which a killed training goes on.
+    needs_gpu
+        Whether it is fitted on CUDA alone: elsewhere it would take days.
+    takes_encoder
+        Whether ``fit`` takes ``encoder``, the home's.
     """
 
     module: str
     kind: str
+    reads_embeddings: bool = True
     reads_documents: bool = False
     resumes: bool = False
+    needs_gpu: bool = False
+    takes_encoder: bool = False
 
 
 PREDICTORS = {
-    "mean": Predictor("imdb_pipeline.models.mean", "MeanModel"),
+    "mean": Predictor("imdb_pipeline.models.mean", "MeanModel", reads_embeddings=False),
     "linear": Predictor("imdb_pipeline.models.linear", "LinearModel"),
     "ridge": Predictor("imdb_pipeline.models.ridge", "LinearModel"),
     "knn": Predictor("imdb_pipeline.models.knn", "KnnModel"),
     "svr": Predictor("imdb_pipeline.models.svr", "SvrModel"),
-    "mlp": Predictor("imdb_pipeline.models.mlp", "MlpModel"),
-    "transformer": Predictor("imdb_pipeline.models.transformer", "DocumentModel", reads_documents=True, resumes=True),
-    "boosting": Predictor("imdb_pipeline.models.boosting", "BoostingModel"),
-    "blend": Predictor("imdb_pipeline.models.blend", "BlendModel", resumes=True),
+    "mlp": Predictor("imdb_pipeline.models.mlp", "MlpModel", resumes=True),
+    "transformer": Predictor(
+        "imdb_pipeline.models.transformer", "DocumentModel", reads_embeddings=False, reads_documents=True, resumes=True
+    ),
+    "finetuned": Predictor(
+        "imdb_pipeline.models.finetuned",
+        "DocumentModel",
+        reads_documents=True,
+        resumes=True,
+        needs_gpu=True,
+        takes_encoder=True,
+    ),
+    "boosting": Predictor("imdb_pipeline.models.boosting", "BoostingModel", reads_embeddings=False),
+    "blend": Predictor("imdb_pipeline.models.blend", "BlendModel", reads_embeddings=False, resumes=True),
 }
-"""The predictors by name."""
+"""The predictors by name. What the blend reads is what its members read."""
 
 MEMBERS = tuple(name for name in PREDICTORS if name != "blend")
 """Those that are fitted on examples, and that the blend is made of."""
@@ -112,7 +132,15 @@ class FitResult:
         }
 
 
-def fit_predictor(name: str, parts: Parts, *, seed: int, device: str, checkpoints: Path | None = None) -> FitResult:
+def fit_predictor(
+    name: str,
+    parts: Parts,
+    *,
+    seed: int,
+    device: str,
+    encoder: EncoderChoice | None = None,
+    checkpoints: Path | None = None,
+) -> FitResult:
     """Fit a predictor on ``parts.train``, let it choose on ``parts.validation``, and judge it on validation and test.
 
     Parameters
@@ -125,6 +153,8 @@ def fit_predictor(name: str, parts: Parts, *, seed: int, device: str, checkpoint
         Of all that is random. The same seed and data give the same files on a CPU.
     device
         ``"cpu"`` or ``"cuda"``.
+    encoder
+        The pretrained encoder of the home, for a predictor that fine-tunes it.
     checkpoints
         A folder that outlives a kill: a training that writes checkpoints goes on from there.
 
@@ -137,6 +167,8 @@ def fit_predictor(name: str, parts: Parts, *, seed: int, device: str, checkpoint
     """
     started = time.perf_counter()
     options = _options(name, checkpoints)
+    if _predictor(name).takes_encoder:
+        options["encoder"] = encoder
     model: Model = _module(name).fit(parts.train, parts.validation, seed=seed, device=device, **options)
     fit_seconds = time.perf_counter() - started
     return judge(name, model, parts, fit_seconds=fit_seconds, seed=seed)

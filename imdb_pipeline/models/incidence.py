@@ -31,7 +31,7 @@ class Incidence:
     n_keys: int
 
     @classmethod
-    def build(cls, rows: np.ndarray, keys: pl.Series, known: pl.Series, count: int) -> Incidence:
+    def build(cls, rows: np.ndarray, keys: np.ndarray, n_keys: int, count: int) -> Incidence:
         """Build it from pairs.
 
         Parameters
@@ -39,20 +39,15 @@ class Incidence:
         rows
             The movie of each pair, from 0, never falling.
         keys
-            The key of each pair: String. No pair comes twice.
-        known
-            The known keys, in order; the number of each is its place.
+            The key of each pair: int32, as from ``numbers_of``. No known key comes twice in a movie.
+        n_keys
+            How many keys are known.
         count
             How many movies there are.
         """
         import numpy as np
-        import polars as pl
 
-        places = pl.DataFrame({"key": known}).with_row_index("place")
-        found = pl.DataFrame({"key": keys}).join(places, on="key", how="left", maintain_order="left")
-        numbers = found["place"].fill_null(len(known)).to_numpy().astype(np.int32)
-        starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=count))])
-        return cls(starts, numbers, len(known))
+        return cls(np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=count))]), keys, n_keys)
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -137,3 +132,20 @@ class Incidence:
         starts = np.concatenate([[0], np.cumsum(lengths)])
         places = np.arange(starts[-1]) - np.repeat(starts[:-1] - self.starts[rows], lengths)
         return Incidence(starts, self.keys[places], self.n_keys)
+
+
+def numbers_of(keys: pl.Series, known: pl.Series) -> np.ndarray:
+    """Return the place of each key among the known ones, which are in order; their number for others: int32.
+
+    Few keys are looked up one by one, because a join would first make a table of all that are known.
+    """
+    import numpy as np
+    import polars as pl
+
+    if len(keys) * 100 > len(known):
+        places = pl.DataFrame({"key": known}).with_row_index("place")
+        found = pl.DataFrame({"key": keys}).join(places, on="key", how="left", maintain_order="left")
+        return found["place"].fill_null(len(known)).to_numpy().astype(np.int32)
+    places = known.search_sorted(keys).to_numpy().astype(np.int32)
+    inside = np.minimum(places, len(known) - 1)
+    return np.where((known.gather(inside) == keys).to_numpy(), inside, len(known)).astype(np.int32)

@@ -213,7 +213,7 @@ def _fit(
             network.parameters(), lr=rate, weight_decay=settings["weight_decay"], fused=True, capturable=cuda
         )
         steps = Steps(network, optimizer, inputs, target, rows, partial=settings["partial_batch"])
-        table = _rates(ends, steps.in_epoch, settings["learning_rate"])
+        table = epoch_rates(ends, steps.in_epoch, settings["learning_rate"])
 
         def judge() -> float:
             assert held is not None
@@ -250,7 +250,7 @@ def _fit(
     )
 
 
-def _rates(ends: list[int], steps: int, rate: float) -> torch.Tensor:
+def epoch_rates(ends: list[int], steps: int, rate: float) -> torch.Tensor:
     """Return the rate of each step, float32, shape (epochs, steps): a cosine to 0 in each cycle."""
     import torch
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from imdb_pipeline.models.incidence import Incidence
+from imdb_pipeline.models.incidence import Incidence, numbers_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,7 +96,7 @@ class TitleParts:
 
 def _incidence(movies: pl.DataFrame, kind: str, known: pl.Series) -> Incidence:
     pairs = _pairs(movies, kind)
-    return Incidence.build(pairs["movie"].to_numpy(), pairs["part"], known, len(movies))
+    return Incidence.build(pairs["movie"].to_numpy(), numbers_of(pairs["part"], known), len(known), len(movies))
 
 
 def _pairs(movies: pl.DataFrame, kind: str) -> pl.DataFrame:

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.embeddings.encoder import tokenize
-from imdb_pipeline.models.reader import DocumentModel, Recipe, build_network, documents_of, fit_reader
+from imdb_pipeline.models.reader import DocumentModel, build_network, documents_of
+from imdb_pipeline.models.reader_training import Recipe, fit_reader
 
 if TYPE_CHECKING:
     from pathlib import Path

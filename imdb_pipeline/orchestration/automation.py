@@ -68,7 +68,12 @@ studying = dg.define_asset_job(
     selection=dg.AssetSelection.assets("study_reproduction", "report", "release"),
     description="On demand: the study done again to the letter on a day that is held, and the report with it.",
 )
-_WATCHED = [everything, daily, training]
+everything_and_study = dg.define_asset_job(
+    "everything_and_study",
+    selection=_GRAPH | dg.AssetSelection.assets("study_reproduction"),
+    description="The whole graph of a day, and the study done again: `run --preset study`.",
+)
+_WATCHED = [everything, daily, training, everything_and_study]
 
 
 @dg.op(description="Deletes what killed runs left and what [retention] does not keep.")
@@ -332,6 +337,6 @@ def succeeded_runs(context: dg.RunStatusSensorContext, home: Home):
     alerts.tell_success(home.folder, home.settings(), day=run.tags.get(PARTITION_TAG, ""), run_id=run.run_id)
 
 
-JOBS = [*_WATCHED, evaluating, studying, restore_a_champion, housekeeping]
+JOBS = [*_WATCHED, studying, evaluating, restore_a_champion, housekeeping]
 SCHEDULES = [late_refresh, retraining, cleaning]
 SENSORS = [new_dumps, watchdog, failed_runs, succeeded_runs]

@@ -39,6 +39,9 @@ _LOCK_SECONDS = 2.0
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 RESULT_ASSETS = ("rating_predictions", "prediction_ledger", "model_card", "report", "release")
 """What a day makes from its champion."""
+GRAPH_ASSETS = tuple(STAGES)
+STUDY_ASSET = "study_reproduction"
+EVALUATION_ASSETS = ("evaluation", "report", "release")
 DUMP_ASSETS = tuple(name for name, stage in STAGES.items() if not stage.inputs)
 
 
@@ -104,7 +107,7 @@ def execute(prepared: Prepared, *, force: bool = False) -> str:
     with _alone(request.home), open_instance(request.home) as instance:
         close_dead_commands(instance)
         _tell_waiting(instance)
-        job = defs.resolve_job_def("everything")
+        job = defs.resolve_job_def(_job_of(prepared.plan))
         with _interrupts_kept():
             result = job.execute_in_process(
                 instance=instance,
@@ -132,6 +135,13 @@ def execute(prepared: Prepared, *, force: bool = False) -> str:
         alerts.tell_success(request.home, request.settings, day=request.day, run_id=run_id)
         collect(request.store, request.settings.retention, today=date.fromisoformat(today()))
         return run_id
+
+
+def _job_of(plan: Plan) -> str:
+    """Return the name of the job that has all that is to do."""
+    if "evaluation" in plan.todo:
+        return "evaluate"
+    return "everything_and_study" if STUDY_ASSET in plan.todo else "everything"
 
 
 @contextmanager

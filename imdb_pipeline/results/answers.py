@@ -37,35 +37,50 @@ class Served:
     intervals
         Of its predictions.
     encode
-        The home's encoder: n documents to unit vectors, float32, shape (n, dimension).
+        The home's encoder: n documents to unit vectors, float32, shape (n, dimension). None where the model reads none.
     """
 
     name: str
     model: Model
     intervals: Intervals
-    encode: Callable[[Sequence[str]], np.ndarray]
+    encode: Callable[[Sequence[str]], np.ndarray] | None
 
     def inputs(self, movies: pl.DataFrame, documents: pl.Series) -> Inputs:
         """Return movies (``INPUT_COLUMNS``) with their documents as the model reads them."""
+        import numpy as np
+
         from imdb_pipeline.models.examples import Inputs
 
-        return Inputs(movies, self.encode(documents.to_list()), documents)
+        none = np.empty((len(movies), 0), dtype=np.float32)
+        return Inputs(movies, none if self.encode is None else self.encode(documents.to_list()), documents)
 
 
 def predict_new(new: NewMovie, served: Served) -> dict[str, Any]:
-    """Return the predicted rating of a movie from a file.
+    """Return what ``predict_movie`` does of a movie from a file, and ``NewMovie.notes``."""
+    return {**predict_movie(new.movie, new.document, served), **new.notes}
+
+
+def predict_movie(movie: pl.DataFrame, document: str, served: Served) -> dict[str, Any]:
+    """Return the predicted rating of a movie that the model was not fitted on.
+
+    Parameters
+    ----------
+    movie
+        One row with the columns ``INPUT_COLUMNS``.
+    document
+        Its document.
 
     Returns
     -------
     dict
-        JSON values: title, release_year, model, prediction, low, high, basis (``future``), and ``NewMovie.notes``.
+        JSON values: title, release_year, model, prediction, low, high, basis (``future``).
     """
     import numpy as np
     import polars as pl
 
-    prediction = np.asarray(served.model.predict(served.inputs(new.movie, pl.Series([new.document]))))
-    low, high = served.intervals.bounds(new.movie, prediction)
-    row = new.movie.row(0, named=True)
+    prediction = np.asarray(served.model.predict(served.inputs(movie, pl.Series([document]))))
+    low, high = served.intervals.bounds(movie, prediction)
+    row = movie.row(0, named=True)
     return {
         **{name: row[name] for name in ("title", "release_year")},
         "model": served.name,
@@ -73,7 +88,6 @@ def predict_new(new: NewMovie, served: Served) -> dict[str, Any]:
         "low": float(low[0]),
         "high": float(high[0]),
         "basis": "future",
-        **new.notes,
     }
 
 

@@ -3,10 +3,10 @@
 import json
 from typing import Any
 
-from imdb_pipeline.champions import CHAMPION, INTERVALS, METRICS, UNSEEN
+from imdb_pipeline.champions import CHAMPION, FEW_VOTES, INTERVALS, METRICS, MODEL, UNSEEN
 from imdb_pipeline.durable import link_or_copy
 from imdb_pipeline.models.fitting import PREDICTORS
-from imdb_pipeline.orchestration.assets.models import ALL_PREDICTORS, MODEL, PREDICTIONS, load_parts
+from imdb_pipeline.orchestration.assets.models import ALL_PREDICTORS, PREDICTIONS, load_parts
 from imdb_pipeline.orchestration.publishing import published_asset, table
 from imdb_pipeline.orchestration.stages import Made, Work
 from imdb_pipeline.store import Revision
@@ -72,6 +72,7 @@ def _replace(work: Work, revision: Revision, chosen: str, held_out: Any, compare
     serving.model.save(work.folder / MODEL)
     serving.intervals.save(work.folder / INTERVALS)
     serving.unseen.write_parquet(work.folder / UNSEEN)
+    serving.few_votes.write_parquet(work.folder / FEW_VOTES)
     for name in (METRICS, *PREDICTIONS.values()):
         if name in revision.manifest["files"]:
             link_or_copy(revision.file(name), work.folder / name)

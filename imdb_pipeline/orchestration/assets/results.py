@@ -4,11 +4,11 @@ import json
 from datetime import date
 from typing import Any
 
-from imdb_pipeline.champions import CHAMPION, INTERVALS, UNSEEN
+from imdb_pipeline.champions import CHAMPION, FEW_VOTES, INTERVALS, MODEL, UNSEEN
 from imdb_pipeline.dumps.transport import without_userinfo
 from imdb_pipeline.gates import Outcome
 from imdb_pipeline.orchestration.assets.embeddings import load_vectors
-from imdb_pipeline.orchestration.assets.models import ALL_PREDICTORS, MODEL
+from imdb_pipeline.orchestration.assets.models import ALL_PREDICTORS
 from imdb_pipeline.orchestration.publishing import published_asset, table
 from imdb_pipeline.orchestration.stages import STAGES, Made, Work
 
@@ -59,6 +59,7 @@ def rating_predictions(work: Work) -> Made:
         movies,
         split=unseen,
         unseen=unseen,
+        few_votes=pl.read_parquet(revision.file(FEW_VOTES)),
         intervals=Intervals.load(revision.folder / INTERVALS),
     )
     predictions.write_parquet(work.folder / "predictions.parquet")
