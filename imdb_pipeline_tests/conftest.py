@@ -10,7 +10,7 @@ os.environ.pop("IMDB_PIPELINE_HOME", None)
 os.environ.pop("IMDB_PIPELINE_ACCEPT_LICENCE", None)
 
 DAY = "2026-03-04"
-MOVIES = 330
+MOVIES = 400
 
 
 @pytest.fixture(scope="session")
