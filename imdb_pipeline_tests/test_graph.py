@@ -42,14 +42,7 @@ LINEAGE = {
     "rating_predictions": ["champion", "movie_embeddings"],
     "prediction_ledger": ["rating_predictions"],
     "model_card": ["prediction_ledger"],
-    "report": [
-        "catalogue_changes",
-        "evaluation",
-        "leaderboard",
-        "model_card",
-        "movie_map",
-        "study_reproduction",
-    ],
+    "report": sorted(["catalogue_changes", "leaderboard", "model_card", "movie_map", *ON_DEMAND]),
     "release": ["report"],
 }
 GROUPS = {

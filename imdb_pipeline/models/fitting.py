@@ -65,6 +65,7 @@ PREDICTORS = {
     "finetuned": Predictor(
         "imdb_pipeline.models.finetuned",
         "DocumentModel",
+        reads_embeddings=False,
         reads_documents=True,
         resumes=True,
         needs_gpu=True,
