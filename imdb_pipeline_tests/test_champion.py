@@ -55,6 +55,16 @@ def test_what_is_worse_than_nothing_gets_no_weight():
     assert list(fit_weights(frames, seed=0).weights.weights) == ["good"]
 
 
+def test_where_nobody_knows_anything_the_blend_is_the_mean_and_beats_nobody(parts):
+    frames = held_out({"a": 0.9})
+    frames["a"] = frames["a"].with_columns(prediction=12 - pl.col("prediction"))
+    blended = fit_weights(frames, seed=0)
+    assert blended.weights.weights == {}
+    assert blended.predictions["prediction"].unique().to_list() == [6.0]
+    model = BlendModel({}, blended.settings, blended.curve)
+    assert model.predict(parts.test.inputs).tolist() == [6.0] * len(parts.test)
+
+
 def test_a_rating_of_validation_does_not_help_to_predict_itself():
     frames = held_out({"a": 0.9, "b": 1.0}, count=300)
     plain = fit_weights(frames, seed=0).predictions

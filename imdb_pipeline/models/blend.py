@@ -40,11 +40,11 @@ class Weights:
     weights: dict[str, float]
     offset: float
 
-    def blend(self, predictions: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the weighted sum of the members' predictions: float64, shape (n,), from 1 to 10."""
+    def blend(self, predictions: Mapping[str, np.ndarray], count: int) -> np.ndarray:
+        """Return the weighted sum of the members' predictions of ``count`` movies: float64, (count,), from 1 to 10."""
         import numpy as np
 
-        total = np.full(len(next(iter(predictions.values()))), self.offset)
+        total = np.full(count, self.offset)
         for name, weight in self.weights.items():
             total += weight * (predictions[name] - self.offset)
         return on_scale(total)
@@ -61,7 +61,7 @@ class BlendModel:
     def predict(self, inputs: Inputs) -> np.ndarray:
         """Return a rating for each of the n movies: float64, shape (n,), from 1 to 10."""
         weights = Weights(self.settings["weights"], self.settings["offset"])
-        return weights.blend({name: model.predict(inputs) for name, model in self.members.items()})
+        return weights.blend({name: model.predict(inputs) for name, model in self.members.items()}, len(inputs))
 
     def save(self, folder: Path) -> None:
         """Write settings and curve into ``folder``, and each member into a folder of its name."""
@@ -135,10 +135,12 @@ def fit_weights(held_out: Mapping[str, pl.DataFrame], *, seed: int) -> Blended:
     chosen, curve = names, []
     while True:
         weights = _non_negative(validation, chosen, ratings, offset)
-        blended = Weights(weights, offset).blend({name: validation[name].to_numpy() for name in weights})
+        blended = Weights(weights, offset).blend(
+            {name: validation[name].to_numpy() for name in weights}, len(validation)
+        )
         curve.append({"weights": weights, "validation_mse": mean_squared_error(blended, ratings)})
         strong = [name for name in weights if weights[name] >= LEAST_SHARE * sum(weights.values())]
-        if strong == chosen or not strong:
+        if strong == chosen:
             break
         chosen = strong
     fold = np.random.default_rng(seed).permutation(len(validation)) % FOLDS
@@ -147,9 +149,9 @@ def fit_weights(held_out: Mapping[str, pl.DataFrame], *, seed: int) -> Blended:
         others, own = validation.filter(fold != number), validation.filter(fold == number)
         if len(others) and len(own):
             fitted = Weights(_non_negative(others, chosen, others["rating"].to_numpy(), offset), offset)
-            crossed[fold == number] = fitted.blend({name: own[name].to_numpy() for name in chosen})
+            crossed[fold == number] = fitted.blend({name: own[name].to_numpy() for name in chosen}, len(own))
     final = Weights(dict(sorted(weights.items(), key=lambda item: -item[1])), offset)
-    blended = final.blend({name: frame[name].to_numpy() for name in chosen})
+    blended = final.blend({name: frame[name].to_numpy() for name in chosen}, len(frame))
     blended[(frame["split"] == "validation").to_numpy()] = crossed
     settings = {
         "method": "weighted sum of " + ", ".join(final.weights) if final.weights else "the training mean",
@@ -186,5 +188,7 @@ def _non_negative(frame: pl.DataFrame, names: list[str], ratings: np.ndarray, of
     import numpy as np
     from scipy.optimize import nnls
 
+    if not names:
+        return {}
     solution, _ = nnls(np.column_stack([frame[name].to_numpy() - offset for name in names]), ratings - offset)
     return {name: float(weight) for name, weight in zip(names, solution, strict=True) if weight > 0}
