@@ -76,7 +76,7 @@ class Catalogue:
         return self.folder / f"{name}.tsv.gz"
 
     def change(self, share: float) -> None:
-        """Move ratings and votes, change runtimes and credits, forget a short, add a movie; one of before gets votes."""
+        """Move ratings and votes, change runtimes and credits, forget a short, add a movie; an earlier gets votes."""
         ratings, principals, basics = (
             self.rows[name] for name in ("title.ratings", "title.principals", "title.basics")
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.champions import CHAMPION, FEW_VOTES, INTERVALS, MODEL, UNSEEN
 from imdb_pipeline.errors import InputError, PipelineError
+from imdb_pipeline.models.scale import HIGHEST_RATING, LOWEST_RATING
 from imdb_pipeline.results.answers import LEARNED_A_LITTLE, Served, explain_movie, predict_movie, predict_new
 
 if TYPE_CHECKING:
@@ -67,6 +68,13 @@ class ServedRelease:
             return {**known, **self._names, **held.row(0, named=True)}
         answer = predict_movie(found.select(INPUT_COLUMNS), document(row), self.served)
         rated = {"split": None, "average_rating": row["average_rating"], "num_votes": row["num_votes"]}
+        unseen = pl.scan_parquet(self._champion.file(UNSEEN)).filter(pl.col("tconst") == row["tconst"]).collect()
+        if len(unseen):  # it had a document when the champion was trained: a model that did not see it answers
+            was = unseen.row(0, named=True)
+            moved = was["prediction"] - answer["prediction"]
+            ends = {end: min(max(answer[end] + moved, LOWEST_RATING), HIGHEST_RATING) for end in ("low", "high")}
+            told = {name: was[name] for name in ("prediction", "basis", "split")}
+            return {**known, **answer, **self._names, **rated, **ends, **told}
         basis = "few_votes" if self._learnt_from(FEW_VOTES, row["tconst"]) else "future"
         return {**known, **answer, **self._names, **rated, "basis": basis}
 

@@ -148,7 +148,7 @@ def restore(
     folder, settings = settle_home(home)
     store = Store(folder / "store")
     revision = restore_champion(store, day)
-    print(f"the champion of {day} serves from {revision.day} on, until a training finds a better one")
+    print(f"the champion of {day} serves from {revision.day} on, until a training finds one that is not worse")
     newest = max(revision.day, *store.days("movies"))
     _execute(_prepare(folder, settings, day=newest, assets=list(RESULT_ASSETS)))
 

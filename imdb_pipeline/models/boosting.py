@@ -239,9 +239,9 @@ def _learn(train: Examples, extra: pl.DataFrame | None, *, by_year: bool) -> tup
     return features, encodings, rows
 
 
-def training_features(train: Examples) -> tuple[list[str], np.ndarray]:
+def training_features(train: Examples, *, by_year: bool = False) -> tuple[list[str], np.ndarray]:
     """Return the names of the features, and what the trees read of the training movies: float32, (n, features)."""
-    features, encodings, rows = _learn(train, None, by_year=False)
+    features, encodings, rows = _learn(train, None, by_year=by_year)
     return _names(features, encodings, None), rows.matrix[: len(train)]
 
 

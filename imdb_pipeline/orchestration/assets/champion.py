@@ -41,13 +41,15 @@ def champion(work: Work) -> Made:
     revision = work.inputs[f"{chosen}_predictor"]
     held_out = pl.read_parquet(revision.file(PREDICTIONS["split"]))
     before = work.previous("champion")
-    if before is not None and before.manifest["rows"] and before.manifest["code_version"] == VERSION:
+    if before is None or not before.manifest["rows"]:
+        compared = challenge(None, held_out, seed=work.compute.seed)
+    elif before.manifest["code_version"] != VERSION:
+        compared = {"replaces": True, "why": f"the champion of {before.day} was made by another version of the code"}
+    else:
         work.store.verify(before)
         compared = challenge(pl.read_parquet(before.file(PREDICTIONS["split"])), held_out, seed=work.compute.seed)
         if not compared["replaces"]:
             return _keep(work, before, chosen, compared)
-    else:
-        compared = challenge(None, held_out, seed=work.compute.seed)
     return _replace(work, revision, chosen, held_out, compared)
 
 
