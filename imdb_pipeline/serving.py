@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.champions import CHAMPION, FEW_VOTES, INTERVALS, MODEL, UNSEEN
 from imdb_pipeline.errors import InputError, PipelineError
-from imdb_pipeline.models.scale import HIGHEST_RATING, LOWEST_RATING
 from imdb_pipeline.results.answers import LEARNED_A_LITTLE, Served, explain_movie, predict_movie, predict_new
 
 if TYPE_CHECKING:
@@ -71,8 +70,8 @@ class ServedRelease:
         unseen = pl.scan_parquet(self._champion.file(UNSEEN)).filter(pl.col("tconst") == row["tconst"]).collect()
         if len(unseen):  # it had a document when the champion was trained: a model that did not see it answers
             was = unseen.row(0, named=True)
-            moved = was["prediction"] - answer["prediction"]
-            ends = {end: min(max(answer[end] + moved, LOWEST_RATING), HIGHEST_RATING) for end in ("low", "high")}
+            bounds = self.served.intervals.bounds(found.select(INPUT_COLUMNS), np.array([was["prediction"]]))
+            ends = {end: float(bound[0]) for end, bound in zip(("low", "high"), bounds, strict=True)}
             told = {name: was[name] for name in ("prediction", "basis", "split")}
             return {**known, **answer, **self._names, **rated, **ends, **told}
         basis = "few_votes" if self._learnt_from(FEW_VOTES, row["tconst"]) else "future"

@@ -49,6 +49,8 @@ def evaluation(work: Work) -> Made:
     results = {name: json.loads(work.file(f"{name}_predictor", METRICS).read_bytes()) for name in PREDICTORS}
     if "too_few" in results["mean"]:
         return _too_few(work, results["mean"]["too_few"])
+    for name in ALL_PREDICTORS:
+        work.store.verify(work.inputs[name])
     parts = load_parts(work, documents=True)("split")
     options: dict[str, Any] = {"seed": work.compute.seed, "device": work.compute.device}
     rated = join_examples(parts.train, parts.validation, parts.test)
