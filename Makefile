@@ -18,7 +18,7 @@ ui: $(VENV)/.run ## Open the Dagster UI on ./data
 	$(BIN)/imdb-pipeline ui
 
 test: $(VENV)/.dev ## Run the tests
-	$(BIN)/python -m pytest -m "not extra"
+	$(BIN)/python -m pytest -m "not extra" --numprocesses 2 --dist loadfile
 
 test-all: $(VENV)/.extra ## Run all tests, with those that need Chromium and Ray
 	$(BIN)/python -m pytest

@@ -32,7 +32,7 @@ if __name__ == "__main__":
 
 FIRST = date(2026, 3, 1)
 FILES = ("title.basics", "title.ratings", "title.principals", "name.basics")
-QUICK_DAYS, QUICK_MOVIES = 10, 60
+QUICK_DAYS, QUICK_MOVIES = 10, 450
 QUIET, USUAL, BUSY = 0.001, 0.005, 0.05
 """Shares of ratings that change in a day; a fifth as many movies and a tenth as many credits do."""
 
@@ -76,7 +76,7 @@ class Catalogue:
         return self.folder / f"{name}.tsv.gz"
 
     def change(self, share: float) -> None:
-        """Move ratings and votes, change runtimes and credits, add a movie and forget a short."""
+        """Move ratings and votes, change runtimes and credits, forget a short, add a movie; an earlier gets votes."""
         ratings, principals, basics = (
             self.rows[name] for name in ("title.ratings", "title.principals", "title.basics")
         )
@@ -97,7 +97,12 @@ class Catalogue:
         self.added += 1
         tconst, name = f"tt{90_000_000 + self.added}", f"A Newly Made Film {self.added}"
         basics.append(f"{tconst}\tmovie\t{name}\t{name}\t0\t2026\t\\N\t{self.rng.randint(70, 140)}\tDrama")
-        ratings.append(f"{tconst}\t{self.rng.uniform(4, 8):.1f}\t{self.rng.randint(30, 300)}")
+        ratings.append(f"{tconst}\t{self.rng.uniform(4, 8):.1f}\t{self.rng.randint(5, 20)}")
+        earlier = f"tt{90_000_000 + self.added - 2}\t"
+        for index, row in enumerate(ratings):
+            if row.startswith(earlier):
+                _, rating, votes = row.split("\t")
+                ratings[index] = f"{earlier}{rating}\t{int(votes) + 30}"
         principals.append(f"{tconst}\t1\t{self.rng.choice(people)}\tdirector\t\\N\t\\N")
         gone = next(index for index, row in enumerate(basics) if row.split("\t")[1] == "short")
         lost = basics.pop(gone).split("\t")[0] + "\t"
@@ -244,8 +249,9 @@ class Simulation:
         from imdb_pipeline.store import Store
 
         store = Store(self.home / "store")
-        changed = embedded = None
+        changed = embedded = graded = None
         if good and status == 0:
+            graded = json.loads(store.get("prediction_ledger", str(day)).file("score.json").read_bytes())["graded"]
             changes = store.get("catalogue_changes", str(day))
             changed = changes.manifest["rows"]
             info = store.get("movie_embeddings", str(day)).manifest["info"]
@@ -258,6 +264,7 @@ class Simulation:
                 "said": said,
                 "changed": changed,
                 "embedded": embedded,
+                "graded": graded,
                 "cpu_seconds": round(seconds[0], 2) if seconds else 0.0,
                 "wall_seconds": round(seconds[1], 2) if seconds else 0.0,
                 "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
@@ -338,11 +345,12 @@ def main() -> None:
     if arguments.json:
         print(json.dumps(rows, indent=2))
     else:
-        print(f"{'':<42}{'changed':>8}{'embedded':>9}{'CPU s':>8}{'wall s':>8}{'ratio':>7}  said")
+        print(f"{'':<42}{'changed':>8}{'embedded':>9}{'graded':>7}{'CPU s':>8}{'wall s':>8}{'ratio':>7}  said")
         for row in rows:
-            changed, embedded = ("" if row[name] is None else row[name] for name in ("changed", "embedded"))
+            shown = ("" if row[name] is None else row[name] for name in ("changed", "embedded", "graded"))
+            changed, embedded, graded = shown
             print(
-                f"{row['name']:<42}{changed:>8}{embedded:>9}{row['cpu_seconds']:>8.1f}{row['wall_seconds']:>8.1f}"
+                f"{row['name']:<42}{changed:>8}{embedded:>9}{graded:>7}{row['cpu_seconds']:>8.1f}{row['wall_seconds']:>8.1f}"
                 f"{row['ratio']:>7.3f}  {row['said'][:110]}"
             )
         print(f"{len(simulation.good)} good days held, peak {rows[-1]['peak_mb']:,} MB; replayed {', '.join(replayed)}")

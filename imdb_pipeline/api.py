@@ -69,8 +69,8 @@ def load_predictions(home: str | Path | None = None, *, day: str | None = None) 
 
     tconst, prediction, low, high (Float64, the 90 % interval), basis, split (train, validation, test, or null),
     average_rating, num_votes. ``basis`` says who predicted: models fitted without the movie (``out_of_fold``), the
-    model that it was held out from (``held_out``), or the one that serves, for all others (``future``): of these
-    it has met some votes at most.
+    model that it was held out from (``held_out``), or the one that serves, for movies whose rating it never saw
+    (``future``) or from which it learnt a little while they had few votes (``few_votes``).
     """
     import polars as pl
 
@@ -155,7 +155,7 @@ def predict(movie: str | Path | dict[str, Any], *, home: str | Path | None = Non
     dict
         JSON values: title, release_year, model (the champion) and model_id, prediction, low, high (1 to 10), basis.
         Of a movie of the catalogue besides tconst, split, average_rating, num_votes: its row in ``load_predictions``;
-        one without a document is predicted now, on the basis ``future``. Of a movie from a file besides ambiguous,
+        one without a document is predicted now, by the model that serves. Of a movie from a file besides ambiguous,
         unknown, unknown_genres, missing: ``results.new_movie.NewMovie.notes``.
 
     Raises

@@ -18,67 +18,80 @@ MODEL = "model"
 """The folder of the fitted model, in a predictor's revision and in the champion's."""
 INTERVALS = "intervals"
 UNSEEN = "unseen.parquet"
+FEW_VOTES = "few_votes.parquet"
 
 
 def list_champions(store: Store) -> list[dict[str, Any]]:
-    """Return a row a day that holds a champion, oldest first.
+    """Return a row for each time that a champion was published, oldest first.
 
     Each has day, id, model, trained (the day whose movies it was fitted on), why (what the challenge said),
-    validation_mse, test_mse, r2 (on test), and kept: whether its files are there, so that it can be restored. Days
-    whose files expired have day and kept alone.
+    validation_mse, test_mse, r2 (on test), serves, and kept: whether it can be restored. Those whose files expired, or
+    that another version of the code made, have day, serves and kept alone.
     """
     rows = []
     for day in store.days("champion"):
-        revision = store.get("champion", day)
-        if not revision.manifest["rows"]:
-            continue
-        if revision.expired:
-            rows.append({"day": day, "kept": False})
-            continue
-        content = json.loads(revision.file(CHAMPION).read_bytes())
-        metrics = json.loads(revision.file(METRICS).read_bytes())["metrics"]
-        rows.append(
-            {
-                "day": day,
-                "id": content["id"],
-                "model": content["model"],
-                "trained": content["trained"],
-                "why": content["challenge"]["why"],
-                "validation_mse": metrics["validation"]["mse"],
-                "test_mse": metrics["test"]["mse"],
-                "r2": metrics["test"]["r2"],
-                "kept": True,
-            }
-        )
-    return rows
+        for revision in store.revisions("champion", day):
+            if not revision.manifest["rows"]:
+                continue
+            content = _content(revision)
+            if content is None:
+                rows.append({"day": day, "kept": False})
+                continue
+            metrics = json.loads(revision.file(METRICS).read_bytes())["metrics"]
+            rows.append(
+                {
+                    "day": day,
+                    "id": content["id"],
+                    "model": content["model"],
+                    "trained": content["trained"],
+                    "why": content["challenge"]["why"],
+                    "validation_mse": metrics["validation"]["mse"],
+                    "test_mse": metrics["test"]["mse"],
+                    "r2": metrics["test"]["r2"],
+                    "kept": True,
+                }
+            )
+    return [{**row, "serves": place == len(rows)} for place, row in enumerate(rows, start=1)]
 
 
-def restore_champion(store: Store, day: str) -> Revision:
-    """Publish the champion of ``day`` as that of the newest day that holds one, and return the revision.
+def restore_champion(store: Store, which: str) -> Revision:
+    """Publish an earlier champion as that of the newest day that holds one, and return the revision.
 
-    It serves until the training of a later day challenges it. What is made from it is made again by the next run.
+    It serves until the training of a later day challenges it. What is made from it is made again by the next run. What
+    it takes the place of is kept, and can be restored in turn.
+
+    Parameters
+    ----------
+    which
+        Its id, or the day on which it was trained or published.
 
     Raises
     ------
     InputError
-        No champion is held of that day, it serves already, or its files expired.
+        No such champion is kept, or it serves already.
     PipelineError
         A file of it is not the bytes that were published.
     """
     days = store.days("champion")
-    held = [each for each in days if store.get("champion", each).manifest["rows"]]
-    if day not in held:
-        kept = ", ".join(held) or "none"
-        raise InputError(f"day {day}: no champion is held of it; there are those of {kept}")
-    chosen, newest = store.get("champion", day), store.get("champion", days[-1])
-    if chosen.expired:
-        raise InputError(f"the champion of {day}: its files expired ([retention] in settings.toml); take a newer one")
+    kept = [(revision, _content(revision)) for day in days for revision in store.revisions("champion", day)]
+    held = [(revision, content) for revision, content in kept if content is not None]
+    # The last that was meant: by its id, by the day of its training, by a day it served from.
+    meant = (
+        [each for each in held if each[0].day == which]
+        + [each for each in held if each[1]["trained"] == which]
+        + [each for each in held if each[1]["id"] == which]
+    )
+    if not meant:
+        listed = ", ".join(dict.fromkeys(content["id"] for _, content in held)) or "none"
+        raise InputError(f"{which}: no champion of this day or id is kept; there are {listed}")
+    chosen, content = meant[-1]
+    newest = store.get("champion", days[-1])
+    serving = _content(newest)
+    if serving is not None and serving["id"] == content["id"]:
+        raise InputError(f"the champion {content['id']} serves already")
     store.verify(chosen)
-    content = json.loads(chosen.file(CHAMPION).read_bytes())
-    if newest.manifest["rows"] and json.loads(newest.file(CHAMPION).read_bytes())["id"] == content["id"]:
-        raise InputError(f"the champion of {day} ({content['id']}) serves already")
-    restored = {"day": day, "revision": chosen.id, "at": datetime.now(UTC).isoformat(timespec="seconds")}
-    challenge = {"replaces": True, "why": f"restored from {day}"}
+    restored = {"day": chosen.day, "revision": chosen.id, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+    challenge = {"replaces": True, "why": f"restored: {content['id']}"}
     with store.lock("champion", newest.day), store.stage("champion") as folder:
         for name in chosen.manifest["files"]:
             if name != CHAMPION:
@@ -86,7 +99,6 @@ def restore_champion(store: Store, day: str) -> Revision:
                 link_or_copy(chosen.file(name), folder / name)
         changed = content | {"restored": restored, "challenge": challenge}
         (folder / CHAMPION).write_text(json.dumps(changed, indent=2))
-        manifest = newest.manifest
         return store.publish(
             folder,
             asset="champion",
@@ -95,7 +107,15 @@ def restore_champion(store: Store, day: str) -> Revision:
             key=newest.key,
             code_version=chosen.manifest["code_version"],
             inputs={"previous_champion": chosen},
-            settings=manifest["settings"],
-            rows=manifest["rows"] or 1,
+            settings=newest.manifest["settings"],
+            rows=1,
             info={**chosen.manifest["info"], "restored": restored},
         )
+
+
+def _content(revision: Revision) -> dict[str, Any] | None:
+    """Return what a champion says of itself; None where there is none, or none that this version can serve."""
+    if not revision.manifest["rows"] or revision.expired:
+        return None
+    content = json.loads(revision.file(CHAMPION).read_bytes())
+    return content if "id" in content else None

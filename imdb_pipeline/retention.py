@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 PERMANENT = frozenset({"prediction_ledger"})
 SMALL = frozenset({"movie_documents", "catalogue_changes", "leaderboard", "champion", "release", "rating_split"})
 """What `documents_days` is of."""
+RESTORABLE = frozenset({"champion"})
+"""What was superseded on its day can serve again: the number of revisions does not end it."""
 UNJUDGED = timedelta(days=2)
 """What was made today or yesterday may belong to a run that goes on: two dates apart are at least a day apart."""
 
@@ -112,7 +114,7 @@ def _collect_days(store: Store, retention: RetentionSettings, today: date, colle
                 for revision in revisions
                 if (asset, day, revision.id) not in needed and _made(revision) <= today - UNJUDGED
             ]
-            for revision in revisions[: -retention.revisions]:
+            for revision in [] if asset in RESTORABLE else revisions[: -retention.revisions]:
                 if revision in unneeded:
                     collected.bytes_freed += store.remove(revision)
                     collected.removed.append((asset, day, revision.id))

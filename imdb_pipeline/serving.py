@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imdb_pipeline.champions import CHAMPION, INTERVALS, MODEL, UNSEEN
+from imdb_pipeline.champions import CHAMPION, FEW_VOTES, INTERVALS, MODEL, UNSEEN
 from imdb_pipeline.errors import InputError, PipelineError
-from imdb_pipeline.results.answers import Served, explain_movie, predict_movie, predict_new
+from imdb_pipeline.results.answers import LEARNED_A_LITTLE, Served, explain_movie, predict_movie, predict_new
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -66,26 +66,33 @@ class ServedRelease:
         if len(held):
             return {**known, **self._names, **held.row(0, named=True)}
         answer = predict_movie(found.select(INPUT_COLUMNS), document(row), self.served)
-        votes = {"split": None, "average_rating": row["average_rating"], "num_votes": row["num_votes"]}
-        return {**known, **answer, **self._names, **votes}
+        rated = {"split": None, "average_rating": row["average_rating"], "num_votes": row["num_votes"]}
+        unseen = pl.scan_parquet(self._champion.file(UNSEEN)).filter(pl.col("tconst") == row["tconst"]).collect()
+        if len(unseen):  # it had a document when the champion was trained: a model that did not see it answers
+            was = unseen.row(0, named=True)
+            bounds = self.served.intervals.bounds(found.select(INPUT_COLUMNS), np.array([was["prediction"]]))
+            ends = {end: float(bound[0]) for end, bound in zip(("low", "high"), bounds, strict=True)}
+            told = {name: was[name] for name in ("prediction", "basis", "split")}
+            return {**known, **answer, **self._names, **rated, **ends, **told}
+        basis = "few_votes" if self._learnt_from(FEW_VOTES, row["tconst"]) else "future"
+        return {**known, **answer, **self._names, **rated, "basis": basis}
 
     def explain(self, movie: str | Path | dict[str, Any], *, directors: Sequence[str] = ()) -> dict[str, Any]:
         """Return what each field and each person adds to a movie's predicted rating: see ``api.explain``."""
-        import polars as pl
-
         from imdb_pipeline.models.examples import INPUT_COLUMNS
 
         new = self._new(movie)
         frame = self._found(str(movie)).select(INPUT_COLUMNS) if new is None else new.movie
         served = self.served
-        unseen = pl.scan_parquet(self._champion.file(UNSEEN)).filter(pl.col("tconst") == frame["tconst"][0]).collect()
         answer = explain_movie(
             frame,
             served,
-            learned=len(unseen) > 0,
+            learned=self._learnt_from(UNSEEN, frame["tconst"][0]),
             catalogue=self._people if directors else None,
             directors=directors,
         )
+        if self._learnt_from(FEW_VOTES, frame["tconst"][0]):
+            answer["says"] = f"{LEARNED_A_LITTLE} {answer['says']}"
         if new is not None:
             del answer["tconst"]
             people = {name: [*new.notes[name], *answer[name]] for name in ("ambiguous", "unknown")}
@@ -99,7 +106,7 @@ class ServedRelease:
         Raises
         ------
         PipelineError
-            A file of it is not the bytes that were published.
+            A file of it is not the bytes that were published, or another version wrote it.
         InputError
             The home's encoder is not there any more, or another.
         """
@@ -112,10 +119,23 @@ class ServedRelease:
             self._store.verify(revision)
         compute = choose_compute(device=load_settings(self._store.root.parent).device)
         folder, name = self._champion.folder, self._names["model"]
-        model = load_predictor(name, folder / MODEL, device=compute.device)
+        try:
+            model = load_predictor(name, folder / MODEL, device=compute.device)
+        except PipelineError as error:  # its bytes are right, so another version wrote them
+            raise PipelineError(
+                f"champion of {self._champion.day}: this version cannot read its model ({error}); "
+                "`imdb-pipeline run --force` on this home trains it again"
+            ) from None
         reads = any(PREDICTORS[each].reads_embeddings for each in (name, *getattr(model, "members", {})))
         encode = self._encode_with(compute) if reads else None
         return Served(name, model, Intervals.load(folder / INTERVALS), encode)
+
+    def _learnt_from(self, name: str, tconst: str) -> bool:
+        """Return whether a movie is in a file of the champion that lists what it learnt from."""
+        import polars as pl
+
+        listed = pl.scan_parquet(self._champion.file(name)).filter(pl.col("tconst") == tconst)
+        return len(listed.collect()) > 0
 
     def _encode_with(self, compute: Compute) -> Callable[[Sequence[str]], np.ndarray]:
         """Return the encoder that the release's embeddings were made with."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.durable import disk_errors, link_or_copy, reached, sha256, sweep, sync, temporary, write_atomically
-from imdb_pipeline.errors import NotPublishedError
+from imdb_pipeline.errors import NotPublishedError, PipelineError
 from imdb_pipeline.locks import hold, lock_partition, share, sweep_partitions
 from imdb_pipeline.pool import Pool
 from imdb_pipeline.published import CURRENT, DAY, LATEST, NAME, Published, checked, revision_folders
@@ -81,6 +81,7 @@ class Store(Published):
         rows: int,
         info: Mapping[str, Any],
         content: str | None = None,
+        expected: Mapping[str, Any] | None = None,
     ) -> Revision:
         """Publish a staged folder as the newest revision of an asset of a day.
 
@@ -92,6 +93,13 @@ class Store(Published):
             What describes the making but not the data: seconds, device, library versions, outcomes of checks.
         content
             Identifies data that the folder only refers to (vectors in a cache); part of the data hash.
+        expected
+            The files of a manifest that these must be.
+
+        Raises
+        ------
+        PipelineError
+            They are not those expected.
         """
         folder = self._day_folder(asset, day)
         paths = sorted(staged.rglob("*"))
@@ -100,6 +108,11 @@ class Store(Published):
             for path in paths
             if path.is_file()
         }
+        if expected is not None and files != expected:
+            changed = sorted(name for name, entry in files.items() if entry != expected.get(name))
+            raise PipelineError(
+                f"{asset} of {day}: {', '.join(changed)} is not what was published; make it anew with run --force"
+            )
         reached("publish: files staged")
         for path in paths:
             sync(path)
@@ -158,6 +171,7 @@ class Store(Published):
                 rows=manifest["rows"],
                 info={**manifest["info"], "adopted_from": {"day": revision.day, "revision": revision.id}},
                 content=manifest["info"].get("content"),
+                expected=manifest["files"],
             )
 
     def release(self, day: str, revisions: Mapping[str, Revision], *, trained: Collection[str] = ()) -> dict[str, Any]:

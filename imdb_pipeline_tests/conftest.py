@@ -8,23 +8,36 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["NO_PROXY"] = "*"  # every server is on loopback
 os.environ.pop("IMDB_PIPELINE_HOME", None)
 os.environ.pop("IMDB_PIPELINE_ACCEPT_LICENCE", None)
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers share the cores
 
 DAY = "2026-03-04"
-MOVIES = 330
+MOVIES = 400
 
 
 @pytest.fixture(scope="session")
 def held_home(tmp_path_factory):
-    """A home with every asset of one day of a small sample; read it, do not run in it."""
+    """A home with every asset of one day of a small sample; read it, do not run in it. Made once for all workers."""
+    from filelock import FileLock
+
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    home = shared / "held" / "home"
+    with FileLock(shared / "held.lock"):
+        if not (home.parent / "first_run.txt").exists():
+            _make_home(home)
+    return home
+
+
+def _make_home(home):
     from imdb_pipeline_tests.commands import run_command
 
-    home = tmp_path_factory.mktemp("held") / "home"
-    home.mkdir()
+    home.mkdir(parents=True)
     (home / "settings.toml").write_text(f"[sample]\nmovies = {MOVIES}  # small, for the tests\n")
     result = run_command("run", "--home", home, "--day", DAY)
     assert result.status == 0, result.err
     (home.parent / "first_run.txt").write_text(result.out)
-    return home
 
 
 @pytest.fixture

@@ -61,6 +61,7 @@ def home(held_home, tmp_path_factory):
         known,
         split=serving.unseen,
         unseen=serving.unseen,
+        few_votes=serving.few_votes,
         intervals=serving.intervals,
     )
 
@@ -69,6 +70,7 @@ def home(held_home, tmp_path_factory):
         serving.model.save(folder / "model")
         serving.intervals.save(folder / "intervals")
         serving.unseen.write_parquet(folder / "unseen.parquet")
+        serving.few_votes.write_parquet(folder / "few_votes.parquet")
 
     release(
         store,
@@ -117,11 +119,16 @@ def test_a_movie_with_a_document_has_the_figures_of_the_predictions_table(home, 
 
 def test_a_movie_without_a_document_is_predicted_by_the_model_that_serves(home, movies):
     without = movies.join(api.load_predictions(home), on="tconst", how="anti")
-    row = without.filter(pl.col("average_rating").is_not_null()).row(0, named=True)
-    answer = one_json("predict", row["tconst"], "--home", home)
-    assert (answer["basis"], answer["split"], answer["num_votes"]) == ("future", None, row["num_votes"])
-    assert 1 <= answer["low"] <= answer["prediction"] <= answer["high"] <= 10
-    assert answer["prediction"] == pytest.approx(api.explain(row["tconst"], home=home)["prediction"], abs=1e-9)
+    rated = pl.col("average_rating").is_not_null()
+    for basis, rows in (("future", without.filter(~rated)), ("few_votes", without.filter(rated))):
+        row = rows.row(0, named=True)
+        answer = one_json("predict", row["tconst"], "--home", home)
+        assert (answer["basis"], answer["split"], answer["num_votes"]) == (basis, None, row["num_votes"])
+        assert 1 <= answer["low"] <= answer["prediction"] <= answer["high"] <= 10
+        explained = api.explain(row["tconst"], home=home)
+        assert answer["prediction"] == pytest.approx(explained["prediction"], abs=1e-9)
+        assert not explained["learned"]
+        assert ("learnt a little" in explained["says"]) == (basis == "few_votes")
 
 
 def test_a_movie_from_a_file_is_predicted_and_the_answer_says_what_is_not_known(home, movies, tmp_path):
@@ -290,7 +297,8 @@ def test_trees_alone_are_served_without_the_encoder(home, tmp_path):
         (folder / "champion.json").write_text(json.dumps({"model": "boosting", "id": "boosting-8", "reason": None}))
         shutil.copytree(blend.folder / "model" / "boosting", folder / "model")
         shutil.copytree(blend.folder / "intervals", folder / "intervals")
-        shutil.copy(blend.file("unseen.parquet"), folder)
+        for name in ("unseen.parquet", "few_votes.parquet"):
+            shutil.copy(blend.file(name), folder)
 
     release(store, champion=trees)
     serving = ServedRelease(store)
@@ -299,6 +307,22 @@ def test_trees_alone_are_served_without_the_encoder(home, tmp_path):
     assert answer["contributions"]["prediction"] == pytest.approx(answer["prediction"], abs=1e-9)
     assert serving.served.encode is None
     assert ServedRelease(Store(home / "store")).served.encode is not None
+
+
+def test_a_model_that_another_version_wrote_is_refused_in_one_line(home, tmp_path):
+    other = shutil.copytree(home, tmp_path / "home")
+    store = Store(other / "store")
+    blend = store.released("champion")
+
+    def without_trees(folder):
+        shutil.copytree(blend.folder, folder, dirs_exist_ok=True)
+        (folder / "manifest.json").unlink()
+        (folder / "model" / "boosting" / "trees_0.txt").unlink()
+
+    release(store, champion=without_trees)
+    line = refused("explain", api.load_predictions(home)["tconst"][0], "--home", other)
+    assert "trees_0.txt: missing file" in line
+    assert "imdb-pipeline run --force" in line
 
 
 def test_what_serves_is_loaded_once_and_answers_on(home, tmp_path):

@@ -14,6 +14,7 @@ from imdb_pipeline.models.blend import BlendModel, fit_weights
 from imdb_pipeline.models.champion import build_serving, challenge, fold_of
 from imdb_pipeline.models.examples import Examples, Parts
 from imdb_pipeline.models.fitting import fit_predictor, load_predictor, refit_predictor
+from imdb_pipeline.orchestration.planning import has_champion
 from imdb_pipeline.store import Store
 from imdb_pipeline_tests.test_predictors import examples
 
@@ -53,6 +54,16 @@ def test_what_is_worse_than_nothing_gets_no_weight():
     frames = held_out({"good": 0.5})
     frames["against"] = frames["good"].with_columns(prediction=12 - pl.col("prediction"))
     assert list(fit_weights(frames, seed=0).weights.weights) == ["good"]
+
+
+def test_where_nobody_knows_anything_the_blend_is_the_mean_and_beats_nobody(parts):
+    frames = held_out({"a": 0.9})
+    frames["a"] = frames["a"].with_columns(prediction=12 - pl.col("prediction"))
+    blended = fit_weights(frames, seed=0)
+    assert blended.weights.weights == {}
+    assert blended.predictions["prediction"].unique().to_list() == [6.0]
+    model = BlendModel({}, blended.settings, blended.curve)
+    assert model.predict(parts.test.inputs).tolist() == [6.0] * len(parts.test)
 
 
 def test_a_rating_of_validation_does_not_help_to_predict_itself():
@@ -217,11 +228,17 @@ def test_a_kept_champion_can_be_restored_and_the_run_of_that_day_leaves_it_there
     assert revision.file("model/weights.txt").read_text() == "of 2026-03-01"
     store.verify(store.get("champion", "2026-03-15"))
     listed = list_champions(store)
-    assert [row["id"] for row in listed] == ["blend-2026-03-01", "blend-2026-03-08", "blend-2026-03-01"]
-    assert listed[-1]["why"] == "restored from 2026-03-01"
+    ids = [f"blend-2026-03-{day}" for day in ("01", "08", "15", "01")]
+    assert [row["id"] for row in listed] == ids
+    assert [row["serves"] for row in listed] == [False, False, False, True]
+    assert listed[-1]["why"] == "restored: blend-2026-03-01"
     with pytest.raises(InputError, match="serves already"):
         restore_champion(store, "2026-03-01")
     restore_champion(store, "2026-03-08")
+    assert list_champions(store)[-1]["id"] == "blend-2026-03-08"
+    restore_champion(store, "2026-03-15")  # what was replaced can come back
+    assert list_champions(store)[-1]["id"] == "blend-2026-03-15"
+    restore_champion(store, "blend-2026-03-08")
     assert list_champions(store)[-1]["id"] == "blend-2026-03-08"
 
 
@@ -232,11 +249,23 @@ def test_a_champion_that_is_not_held_or_was_tampered_with_is_not_restored(tmp_pa
     publish(store, "2026-03-15", "svr")
     assert [row["day"] for row in list_champions(store)] == ["2026-03-01", "2026-03-15"]
     for day in ("2026-03-08", "2026-01-01"):
-        with pytest.raises(InputError, match="no champion is held of it; there are those of 2026-03-01, 2026-03-15"):
+        with pytest.raises(InputError, match="is kept; there are blend-2026-03-01, svr-2026-03-15"):
             restore_champion(store, day)
     store.get("champion", "2026-03-01").file("model/weights.txt").write_text("other weights")
     with pytest.raises(PipelineError, match=r"weights\.txt: not the bytes that were published"):
         restore_champion(store, "2026-03-01")
     store.expire(store.get("champion", "2026-03-01"))
-    with pytest.raises(InputError, match="its files expired"):
+    with pytest.raises(InputError, match="no champion of this day or id is kept; there are svr-2026-03-15"):
+        restore_champion(store, "2026-03-01")
+
+
+def test_a_champion_of_an_older_version_is_listed_and_not_restored(tmp_path):
+    store = Store(tmp_path / "store")
+    with store.stage("champion") as folder:
+        (folder / "champion.json").write_text('{"model": "boosting", "reason": null}')
+        made = {"asset": "champion", "day": "2026-03-01", "key": "k", "code_version": "1", "inputs": {}, "settings": {}}
+        store.publish(folder, **made, rows=1, info={"checks": []})
+    assert list_champions(store) == [{"day": "2026-03-01", "kept": False, "serves": True}]
+    assert not has_champion(store)
+    with pytest.raises(InputError, match="there are none"):
         restore_champion(store, "2026-03-01")

@@ -216,9 +216,14 @@ def table_of(intervals):
 
     def table(**changed):
         values = {"serving": np.array([9.0, 9, 9, 6.3, 6.4]), "movies": movies, "split": split, "unseen": unseen}
-        values |= changed
+        values |= {"few_votes": movies.head(0), **changed}
         return predictions_table(
-            values["serving"], values["movies"], split=values["split"], unseen=values["unseen"], intervals=intervals
+            values["serving"],
+            values["movies"],
+            split=values["split"],
+            unseen=values["unseen"],
+            few_votes=values["few_votes"],
+            intervals=intervals,
         )
 
     return movies, split, unseen, table
@@ -236,6 +241,13 @@ def test_no_movie_is_predicted_by_a_model_that_saw_its_rating(table_of, interval
     low, high = intervals.bounds(movies.select(INPUT_COLUMNS), found["prediction"].to_numpy())
     np.testing.assert_array_equal(found["low"], low)
     np.testing.assert_array_equal(found["high"], high)
+
+
+def test_a_movie_that_was_learnt_from_while_it_had_few_votes_is_not_called_unseen(table_of):
+    movies, _, _, table = table_of
+    found = table(few_votes=movies.select("tconst").tail(1))
+    assert found["basis"].to_list() == ["out_of_fold", "held_out", "held_out", "future", "few_votes"]
+    assert found["prediction"].to_list() == [5.0, 5.1, 5.2, 6.3, 6.4]
 
 
 def test_a_movie_that_the_champion_saw_is_never_given_its_own_models_prediction(table_of):

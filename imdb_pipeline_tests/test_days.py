@@ -25,3 +25,6 @@ def test_after_ten_days_every_good_one_is_held_no_bad_one_and_replays_are_equal(
     assert "nothing new" in said["yesterday's files again"]["said"]
     first, *later = [row for row in rows if row["embedded"] is not None]
     assert all(row["embedded"] < first["embedded"] / 2 for row in later)
+    graded = [row["graded"] for row in rows if row["graded"] is not None]
+    assert graded == sorted(graded)
+    assert graded[-1] > 0  # movies that were predicted while they had few votes, and got enough since

@@ -255,8 +255,8 @@ def test_a_prediction_reads_well():
     known = {**answer, "basis": "out_of_fold", "average_rating": 7.0, "num_votes": 12345}
     assert "by models fitted without this movie" in prediction_text(known)
     assert "rated 7.0 in 12,345 votes" in prediction_text(known)
-    few = {**known, "basis": "future", "num_votes": 12}
-    assert "by the model that serves, which may know some votes" in prediction_text(few)
+    few = {**known, "basis": "few_votes", "num_votes": 12}
+    assert "which learnt a little from this movie" in prediction_text(few)
     assert "never saw this movie's rating" in prediction_text({**answer, "basis": "future"})
     noted = {**answer, "missing": ["genres"], "unknown_genres": ["Splatter"], "unknown": [], "ambiguous": []}
     assert prediction_text(noted).splitlines()[2:] == ["", "no genre of the catalogue: Splatter", "not given: genres"]

@@ -14,7 +14,7 @@ from imdb_pipeline.orchestration.stages import STAGES
 
 PACKAGE = Path(imdb_pipeline.__file__).parent
 HEAVY = ("torch", "transformers", "sklearn", "umap", "lightgbm", "matplotlib", "polars", "pandera", "scipy", "numba")
-PREDICTORS = ["mean", "linear", "ridge", "knn", "svr", "mlp", "transformer", "boosting"]
+PREDICTORS = ["mean", "linear", "ridge", "knn", "svr", "mlp", "transformer", "finetuned", "boosting"]
 ON_DEMAND = {"evaluation", "study_reproduction"}
 
 LINEAGE = {
@@ -30,7 +30,10 @@ LINEAGE = {
     "movie_map": ["movie_embeddings", "movie_neighbours", "movies"],
     "rating_split": ["movies"],
     **{f"{name}_predictor": ["movie_embeddings", "movies", "rating_split"] for name in PREDICTORS},
-    "transformer_predictor": ["movie_documents", "movie_embeddings", "movies", "rating_split"],
+    **{
+        f"{name}_predictor": ["movie_documents", "movie_embeddings", "movies", "rating_split"]
+        for name in ("transformer", "finetuned")
+    },
     "blend_predictor": sorted(f"{name}_predictor" for name in PREDICTORS),
     "leaderboard": sorted(f"{name}_predictor" for name in [*PREDICTORS, "blend"]),
     "champion": ["leaderboard"],
@@ -38,14 +41,8 @@ LINEAGE = {
     "study_reproduction": ["movie_documents", "movie_embeddings", "movie_neighbours", "movies", "rating_split"],
     "rating_predictions": ["champion", "movie_embeddings"],
     "prediction_ledger": ["rating_predictions"],
-    "report": [
-        "catalogue_changes",
-        "evaluation",
-        "leaderboard",
-        "movie_map",
-        "prediction_ledger",
-        "study_reproduction",
-    ],
+    "model_card": ["prediction_ledger"],
+    "report": sorted(["catalogue_changes", "leaderboard", "model_card", "movie_map", *ON_DEMAND]),
     "release": ["report"],
 }
 GROUPS = {
@@ -61,7 +58,7 @@ GROUPS = {
             *ON_DEMAND,
         ]
     ),
-    "results": ["prediction_ledger", "rating_predictions", "release", "report"],
+    "results": ["model_card", "prediction_ledger", "rating_predictions", "release", "report"],
 }
 WHOLE = {"whole_gzip", "row_count", "new_content", "snapshot_accepted"}
 CHECKS = {
@@ -167,7 +164,7 @@ def test_gpu_assets_share_one_pool():
         "movie_embeddings",
         "movie_neighbours",
         "movie_map",
-        *(f"{name}_predictor" for name in ("knn", "svr", "mlp", "transformer")),
+        *(f"{name}_predictor" for name in ("knn", "svr", "mlp", "transformer", "finetuned")),
         "champion",
         *ON_DEMAND,
     }

@@ -44,6 +44,7 @@ def facts() -> dict:
             "people_seen": [True, False, None],
         }
     )
+    judged = pl.concat([judged] * 10)  # groups of fewer than ten movies are not shown
     empty = empty_ledger()
     entry = {"tconst": "tt1", "day": date(2026, 1, 1), "model": EVIL, "prediction": 6.4, "low": 5.0, "high": 8.0}
     entries = pl.DataFrame([{**entry, "training_mean": 6.0, "num_votes": None}], schema=empty.entries.schema)

@@ -14,6 +14,7 @@ from imdb_pipeline.models.credits import credits_of, known_people
 from imdb_pipeline.models.encodings import Encodings
 from imdb_pipeline.models.examples import INPUT_COLUMNS, Examples, Inputs, Rated
 from imdb_pipeline.models.features import Features
+from imdb_pipeline.models.feed import _folds
 from imdb_pipeline.models.incidence import Incidence, numbers_of
 
 CREDITS = pl.List(pl.Struct({"nconst": pl.String, "category": pl.String, "name": pl.String}))
@@ -284,3 +285,14 @@ def test_few_keys_and_many_are_found_alike():
     expected = [2, 1000, 999, 1000, 1000, 1000, 0]
     assert numbers_of(keys, known).tolist() == expected
     assert numbers_of(pl.concat([keys] * 10), known).tolist() == expected * 10
+
+
+@pytest.mark.parametrize("years", [[2016], [2012, 2013, 2014, 2015, 2016]])
+def test_movies_of_few_years_are_in_folds_by_id(years):
+    movies = pl.DataFrame(
+        {
+            "tconst": [f"tt{row:07}" for row in range(400)],
+            "release_year": [years[0] if len(years) == 1 or row < len(years) else years[-1] for row in range(400)],
+        }
+    )
+    assert _folds(movies, by_year=True).equals(_folds(movies, by_year=False))

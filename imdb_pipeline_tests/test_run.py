@@ -48,6 +48,8 @@ def test_a_run_holds_every_asset_and_ends_with_the_leaderboard_neighbours_and_re
     assert text.count("\n  0.") == 3
     report = Path(text.split("report: ")[1].splitlines()[0])
     assert "<h2>Predictors</h2>" in report.read_text()
+    card = Path(text.split("model card: ")[1].splitlines()[0])
+    assert "<h1>Model card: " in card.read_text()
     assert all(f" {asset} " in text for asset in STAGES)
 
 
@@ -55,7 +57,8 @@ def test_published_files_are_those_of_their_manifests(held_home):
     store = Store(held_home / "store")
     for asset in STAGES:
         revision = store.get(asset, DAY)
-        on_disk = {path.name for path in revision.folder.iterdir()} - {"manifest.json"}
+        paths = [path for path in revision.folder.rglob("*") if path.is_file()]
+        on_disk = {path.relative_to(revision.folder).as_posix() for path in paths} - {"manifest.json"}
         assert on_disk == set(revision.manifest["files"])
         for name, entry in revision.manifest["files"].items():
             assert sha256(revision.file(name)) == entry["sha256"]
@@ -95,7 +98,7 @@ def test_another_day_with_the_same_files_recomputes_nothing(home):
     result = run_command("run", "--home", home, "--day", "2026-03-05")
     assert result.status == 0, result.err
     store = Store(home / "store")
-    for asset in set(STAGES) - {"release", "report", "catalogue_changes"}:
+    for asset in set(STAGES) - {"release", "report", "model_card", "prediction_ledger", "catalogue_changes"}:
         first, second = store.get(asset, DAY), store.get(asset, "2026-03-05")
         assert second.data_hash == first.data_hash
         assert second.manifest["info"]["adopted_from"]["revision"] == first.id
@@ -162,7 +165,7 @@ def test_forced_steps_are_made_again_to_the_same_bytes(home):
     store = Store(home / "store")
     before = {asset: store.get(asset, DAY) for asset in STAGES}
     assert run_command("run", "--home", home, "--day", DAY, "--force").status == 0
-    for asset in set(STAGES) - {"report", "release"}:
+    for asset in set(STAGES) - {"report", "model_card", "release"}:
         after = store.get(asset, DAY)
         assert after.id != before[asset].id
         assert after.data_hash == before[asset].data_hash, asset

@@ -18,7 +18,7 @@ import pytest
 from imdb_pipeline.orchestration.stages import STAGES
 from imdb_pipeline.store import Store
 from imdb_pipeline_tests.commands import run_command
-from imdb_pipeline_tests.conftest import DAY
+from imdb_pipeline_tests.conftest import DAY, MOVIES
 from imdb_pipeline_tests.serving import date_files, serve_folder
 from imdb_pipeline_tests.tiny_dumps import write_dumps
 
@@ -160,7 +160,7 @@ def test_assets_materialize_from_the_ui_in_processes_of_their_own_and_their_logs
         again = Store(ui_home / "store").get(asset, DAY)
         assert again.id != revision.id
         assert again.data_hash == revision.data_hash
-    assert any(message.startswith("rating_split") and "330 rows" in message for message in messages)
+    assert any(message.startswith("rating_split") and f"{MOVIES} rows" in message for message in messages)
 
 
 def test_the_sensor_of_a_ui_that_is_left_alone_starts_the_run_of_a_new_day(tmp_path):
@@ -206,6 +206,6 @@ def test_the_asset_page_shows_checks_and_metadata_in_a_browser(ui, tmp_path):
 def test_the_report_opens_from_disk_without_a_request_or_an_error(held_home, tmp_path):
     path = Path(run_command("report", "--home", held_home).out.strip())
     page, log = browse(path.as_uri(), tmp_path)
-    assert page.count("<img") == 3
+    assert page.count("<img") == 5
     assert "boosting" in page
     assert "CONSOLE" not in log, log

@@ -128,13 +128,16 @@ def evaluate(home: HomeOption = None) -> None:
     if not days:
         fail("nothing is trained yet: `imdb-pipeline run` does it")
     _execute(_prepare(folder, settings, day=days[-1], assets=list(EVALUATION_ASSETS)))
+    current = store.current()
+    if current is not None and current["day"] > days[-1]:
+        _execute(_prepare(folder, settings, day=current["day"], assets=list(EVALUATION_ASSETS[1:])))
     print(f"evaluation: {store.get('evaluation', days[-1]).file('evaluation.json')}")
-    print(f"report: {store.get('report', days[-1]).file('report.html')}")
+    print(f"report: {store.released('report').file('report.html')}")
 
 
 @app.command()
 def restore(
-    day: Annotated[str, typer.Argument(metavar="DAY", help="A day that `imdb-pipeline champions` lists")],
+    champion: Annotated[str, typer.Argument(metavar="DAY_OR_ID", help="As `imdb-pipeline champions` lists them")],
     home: HomeOption = None,
 ) -> None:
     """Let an earlier champion serve again, and make predictions, report and release anew.
@@ -147,8 +150,8 @@ def restore(
 
     folder, settings = settle_home(home)
     store = Store(folder / "store")
-    revision = restore_champion(store, day)
-    print(f"the champion of {day} serves from {revision.day} on, until a training finds a better one")
+    revision = restore_champion(store, champion)
+    print(f"the champion {champion} serves from {revision.day} on, until a training finds one that is not worse")
     newest = max(revision.day, *store.days("movies"))
     _execute(_prepare(folder, settings, day=newest, assets=list(RESULT_ASSETS)))
 

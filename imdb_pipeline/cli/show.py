@@ -73,7 +73,7 @@ def show_champions(rows: list[dict[str, Any]]) -> None:
         table.add_column(name, justify="right" if name.endswith(("MSE", "R²")) else "left")
     for row in rows:
         if not row["kept"]:
-            table.add_row(row["day"], "(its files expired)")
+            table.add_row(row["day"], "(cannot be restored: it expired, or another version made it)")
             continue
         figures = (row["validation_mse"], row["test_mse"], row["r2"])
         shown = ("-" if figure is None else f"{figure:.3f}" for figure in figures)

@@ -40,11 +40,11 @@ class Weights:
     weights: dict[str, float]
     offset: float
 
-    def blend(self, predictions: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the weighted sum of the members' predictions: float64, shape (n,), from 1 to 10."""
+    def blend(self, predictions: Mapping[str, np.ndarray], count: int) -> np.ndarray:
+        """Return the weighted sum of the members' predictions of ``count`` movies: float64, (count,), from 1 to 10."""
         import numpy as np
 
-        total = np.full(len(next(iter(predictions.values()))), self.offset)
+        total = np.full(count, self.offset)
         for name, weight in self.weights.items():
             total += weight * (predictions[name] - self.offset)
         return on_scale(total)
@@ -61,7 +61,7 @@ class BlendModel:
     def predict(self, inputs: Inputs) -> np.ndarray:
         """Return a rating for each of the n movies: float64, shape (n,), from 1 to 10."""
         weights = Weights(self.settings["weights"], self.settings["offset"])
-        return weights.blend({name: model.predict(inputs) for name, model in self.members.items()})
+        return weights.blend({name: model.predict(inputs) for name, model in self.members.items()}, len(inputs))
 
     def save(self, folder: Path) -> None:
         """Write settings and curve into ``folder``, and each member into a folder of its name."""
@@ -89,8 +89,8 @@ class Blended:
     Attributes
     ----------
     predictions
-        tconst, split, rating, prediction. A movie of validation is predicted with weights fitted on the other nine
-        tenths of validation, so that no rating helps to predict itself.
+        tconst, split, rating, prediction. A movie of validation is predicted with members chosen and weights fitted on
+        the other nine tenths of validation, so that no rating helps to predict itself.
     settings, curve
         For the ``BlendModel`` of these weights.
     """
@@ -131,25 +131,16 @@ def fit_weights(held_out: Mapping[str, pl.DataFrame], *, seed: int) -> Blended:
         raise ValueError(f"predictions of {names}: expected at least one predictor, and the same movies in each")
     validation = frame.filter(split="validation")
     offset = float(validation[BASELINE][0])
-    ratings = validation["rating"].to_numpy()
-    chosen, curve = names, []
-    while True:
-        weights = _non_negative(validation, chosen, ratings, offset)
-        blended = Weights(weights, offset).blend({name: validation[name].to_numpy() for name in weights})
-        curve.append({"weights": weights, "validation_mse": mean_squared_error(blended, ratings)})
-        strong = [name for name in weights if weights[name] >= LEAST_SHARE * sum(weights.values())]
-        if strong == chosen or not strong:
-            break
-        chosen = strong
+    weights, curve = _choose(validation, names, offset)
     fold = np.random.default_rng(seed).permutation(len(validation)) % FOLDS
     crossed = np.full(len(validation), offset)
     for number in range(FOLDS):
         others, own = validation.filter(fold != number), validation.filter(fold == number)
         if len(others) and len(own):
-            fitted = Weights(_non_negative(others, chosen, others["rating"].to_numpy(), offset), offset)
-            crossed[fold == number] = fitted.blend({name: own[name].to_numpy() for name in chosen})
+            fitted = Weights(_choose(others, names, offset)[0], offset)
+            crossed[fold == number] = fitted.blend({name: own[name].to_numpy() for name in names}, len(own))
     final = Weights(dict(sorted(weights.items(), key=lambda item: -item[1])), offset)
-    blended = final.blend({name: frame[name].to_numpy() for name in chosen})
+    blended = final.blend({name: frame[name].to_numpy() for name in names}, len(frame))
     blended[(frame["split"] == "validation").to_numpy()] = crossed
     settings = {
         "method": "weighted sum of " + ", ".join(final.weights) if final.weights else "the training mean",
@@ -181,10 +172,26 @@ def refit(model: BlendModel, rated: Examples, *, seed: int, device: str, checkpo
     return BlendModel(members, model.settings, model.curve)
 
 
+def _choose(frame: pl.DataFrame, names: list[str], offset: float) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """Return the weights once those of too little weight are dropped, and a row a round."""
+    ratings = frame["rating"].to_numpy()
+    chosen, curve = names, []
+    while True:
+        weights = _non_negative(frame, chosen, ratings, offset)
+        blended = Weights(weights, offset).blend({name: frame[name].to_numpy() for name in weights}, len(frame))
+        curve.append({"weights": weights, "validation_mse": mean_squared_error(blended, ratings)})
+        strong = [name for name in weights if weights[name] >= LEAST_SHARE * sum(weights.values())]
+        if strong == chosen:
+            return weights, curve
+        chosen = strong
+
+
 def _non_negative(frame: pl.DataFrame, names: list[str], ratings: np.ndarray, offset: float) -> dict[str, float]:
     """Return the weights above 0 by member."""
     import numpy as np
     from scipy.optimize import nnls
 
+    if not names:
+        return {}
     solution, _ = nnls(np.column_stack([frame[name].to_numpy() - offset for name in names]), ratings - offset)
     return {name: float(weight) for name, weight in zip(names, solution, strict=True) if weight > 0}

@@ -84,6 +84,8 @@ class Serving:
     unseen
         tconst, split, rating, prediction (Float64), basis: for each rated movie a prediction by a model that had not
         seen it, ``held_out`` for validation and test, ``out_of_fold`` for train.
+    few_votes
+        tconst of the movies that it learnt a little from though they had few votes.
     rated
         How many movies it was fitted on.
     mean
@@ -93,6 +95,7 @@ class Serving:
     model: Model
     intervals: Intervals
     unseen: pl.DataFrame
+    few_votes: pl.DataFrame
     rated: int
     mean: float
 
@@ -108,7 +111,7 @@ def build_serving(
     device: str,
     checkpoints: Path | None = None,
 ) -> Serving:
-    """Fit a predictor on all rated movies, with the settings that ``model`` chose, and on all but each fold of train.
+    """Fit a predictor on all rated movies, with the settings that ``model`` chose, and on train less each fold of it.
 
     Parameters
     ----------
@@ -132,18 +135,19 @@ def build_serving(
         folder = None if checkpoints is None else checkpoints / what
         return refit_predictor(name, model, examples, seed=seed, device=device, checkpoints=folder)
 
-    train, fewer = parts.train, len(parts.train)
+    train = parts.train
     rated = join_examples(train, parts.validation, parts.test)
     logger.info("champion: fitting %s on all %d rated movies", name, len(rated))
     serving = refit(rated, "all")
     fold = fold_of(train.inputs.movies["tconst"], folds)
-    predictions = np.full(fewer, np.nan)
+    predictions = np.full(len(train), np.nan)
     for number in range(folds):
         own = np.flatnonzero(fold == number)
         if not len(own):
             continue
         logger.info("champion: %d of %d folds", number + 1, folds)
-        others = rated.take(np.concatenate([np.flatnonzero(fold != number), np.arange(fewer, len(rated))]))
+        # Without validation and test: what is learnt of their errors shall be new to these.
+        others = train.take(np.flatnonzero(fold != number))
         predictions[own] = refit(others, f"fold-{number}").predict(train.take(own).inputs)
     unseen = pl.concat(
         [
@@ -160,7 +164,10 @@ def build_serving(
     intervals = fit_intervals(
         rated.inputs.movies, unseen.filter(split="train"), unseen.filter(split="validation"), seed=seed
     )
-    return Serving(serving, intervals, unseen, len(rated), float(rated.ratings.mean(dtype="float64")))
+    few = rated.inputs.movies.clear() if rated.few_votes is None else rated.few_votes.movies
+    return Serving(
+        serving, intervals, unseen, few.select("tconst"), len(rated), float(rated.ratings.mean(dtype="float64"))
+    )
 
 
 def fold_of(tconst: pl.Series, folds: int) -> np.ndarray:

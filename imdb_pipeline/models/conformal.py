@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.errors import PipelineError
 from imdb_pipeline.models.features import Features
-from imdb_pipeline.models.groups import VOTE_BUCKETS
+from imdb_pipeline.models.groups import FEWEST_VOTES, VOTE_BUCKETS
 from imdb_pipeline.models.saved import read_json, write_json
 from imdb_pipeline.models.scale import HIGHEST_RATING, LOWEST_RATING
 
@@ -234,7 +234,7 @@ def coverage(predictions: pl.DataFrame) -> dict[str, Any]:
     import polars as pl
 
     test = predictions.filter(pl.col("split") == "test", pl.col("average_rating").is_not_null())
-    votes, buckets, below = pl.col("num_votes"), [], -1
+    votes, buckets, below = pl.col("num_votes"), [], FEWEST_VOTES - 1
     for name, most in VOTE_BUCKETS:
         rows = test.filter(votes > below, pl.lit(True) if most is None else votes <= most)
         buckets.append({"votes": name, **covered(rows)})

@@ -59,7 +59,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Rated:
-    """Movies with ratings that no predictor is fitted on or judged by: they may tell of the people in others.
+    """Movies with ratings that no predictor is judged by, nor predicts: they may tell of the people in others.
 
     Attributes
     ----------
@@ -93,7 +93,8 @@ class Examples:
     votes
         int64, shape (n,): may weight a movie in training, or its rating in what is said of its people; never a feature.
     few_votes
-        Of training examples: movies with too few votes to be learnt from, which may still tell of people.
+        Of training examples: movies with too few votes to be judged by, which may still tell of people, or weigh a
+        little in training.
     """
 
     inputs: Inputs
@@ -152,7 +153,9 @@ def build_parts(
     if by == "split_by_time":
         years = movies.join(split.filter(pl.col(by) == "train"), on="tconst", how="semi")["release_year"]
         few = few.filter(pl.col("release_year") <= years.max())
-    # Those with votes enough that are in no part, as of a year that is not over, tell nothing.
+    # A movie that is predicted shall not have been learnt from; one with votes enough that is in no part, as of a year
+    # that is not over, tells nothing.
+    few = few.join(listed, on="tconst", how="anti")
     fewest = movies.join(split, on="tconst", how="semi")["num_votes"].min()
     few = few.filter(pl.col("num_votes") < fewest).sort("tconst")
     rows = listed.with_row_index("row").select("tconst", "row")

@@ -23,20 +23,21 @@ def audit_features(train: Examples, *, seed: int) -> dict[str, Any]:
     Returns
     -------
     dict
-        JSON values: ``movies``, ``features`` (counts), ``leaking``, what ``leaks.own_rating_leaks`` returned, and what
-        ``leaks.reveals_ratings`` returned.
+        JSON values: ``movies``, ``features`` (counts); for encodings in folds by id (``by_id``), as in the split by id,
+        and by year (``by_year``), ``leaking``, what ``leaks.own_rating_leaks`` returned, and what
+        ``leaks.reveals_ratings`` returned; ``passed``, whether nothing leaks or is revealed in either.
     """
     import numpy as np
 
     some = train.take(np.sort(np.random.default_rng(seed).permutation(len(train))[:MOST]))
-
-    def build(ratings: np.ndarray) -> np.ndarray:
-        return training_features(replace(some, ratings=ratings))[1]
-
     names, _ = training_features(some)
-    return {
-        "movies": len(some),
-        "features": len(names),
-        "leaking": own_rating_leaks(build, some.ratings, names, seed=seed),
-        **reveals_ratings(build, some.ratings, seed=seed),
-    }
+    found: dict[str, Any] = {}
+    for folds, by_year in (("by_id", False), ("by_year", True)):
+
+        def build(ratings: np.ndarray, by_year: bool = by_year) -> np.ndarray:
+            return training_features(replace(some, ratings=ratings), by_year=by_year)[1]
+
+        leaking = own_rating_leaks(build, some.ratings, names, seed=seed)
+        found[folds] = {"leaking": leaking, **reveals_ratings(build, some.ratings, seed=seed)}
+    passed = not any(each["leaking"] or each["reveals"] for each in found.values())
+    return {"movies": len(some), "features": len(names), **found, "passed": passed}

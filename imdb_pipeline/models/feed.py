@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from imdb_pipeline.models.features import Features
 
 FOLDS = 10
+FEWEST_FOLDS = 5
+"""Of years: with fewer, leaving one out leaves too little."""
+
 NO_FOLD = -1
 """In place of a fold: nothing is left out."""
 
@@ -76,7 +79,7 @@ class Feed:
         frame = movies.select("tconst", pl.col("release_year").cast(pl.Int32)).with_columns(
             rating=pl.Series(ratings, dtype=pl.Float32),
             weight=pl.Series(votes / (votes + HALF_WEIGHT_VOTES), dtype=pl.Float32),
-            fold=_folds_by_year(movies["release_year"]) if by_year else _folds_by_id(movies["tconst"], partition),
+            fold=_folds(movies, by_year=by_year, partition=partition),
         )
         order = frame["tconst"].arg_sort()
         frame, movies = frame[order], movies[order]
@@ -148,6 +151,14 @@ def _folds_by_id(ids: pl.Series, partition: int) -> pl.Series:
 
     digests = (hashlib.sha256(f"fold {partition} {tconst}".encode()).hexdigest() for tconst in ids)
     return pl.Series([int(digest[:8], 16) % FOLDS for digest in digests], dtype=pl.Int32)
+
+
+def _folds(movies: pl.DataFrame, *, by_year: bool, partition: int = 0) -> pl.Series:
+    """Return the fold of each movie; by id all the same where the movies are of too few years."""
+    by_years = _folds_by_year(movies["release_year"]) if by_year else None
+    if by_years is not None and by_years.n_unique() >= FEWEST_FOLDS:
+        return by_years
+    return _folds_by_id(movies["tconst"], partition)
 
 
 def _folds_by_year(years: pl.Series) -> pl.Series:

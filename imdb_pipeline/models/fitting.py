@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
+    from imdb_pipeline.embeddings.model_files import EncoderChoice
     from imdb_pipeline.models.examples import Examples, Inputs, Parts
 
 
@@ -64,6 +65,7 @@ PREDICTORS = {
     "finetuned": Predictor(
         "imdb_pipeline.models.finetuned",
         "DocumentModel",
+        reads_embeddings=False,
         reads_documents=True,
         resumes=True,
         needs_gpu=True,
@@ -131,7 +133,15 @@ class FitResult:
         }
 
 
-def fit_predictor(name: str, parts: Parts, *, seed: int, device: str, checkpoints: Path | None = None) -> FitResult:
+def fit_predictor(
+    name: str,
+    parts: Parts,
+    *,
+    seed: int,
+    device: str,
+    encoder: EncoderChoice | None = None,
+    checkpoints: Path | None = None,
+) -> FitResult:
     """Fit a predictor on ``parts.train``, let it choose on ``parts.validation``, and judge it on validation and test.
 
     Parameters

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 VOTE_BUCKETS = (("30-99", 99), ("100-999", 999), ("1,000-9,999", 9_999), ("10,000 or more", None))
-"""Their names and the most votes in each; movies with fewer than 30 are not judged."""
+"""Their names and the most votes in each; movies with fewer than ``FEWEST_VOTES`` are not judged."""
+
+FEWEST_VOTES = 30
 
 MOST_YEARS = 25
 """Release years that are shown one by one; more of them are shown by decade."""

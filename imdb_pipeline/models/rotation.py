@@ -140,7 +140,9 @@ def rotate_all(
         model = load_predictor(name, folder, device=device)
         rotations[name] = rotate(name, model, rated, seed=seed, device=device, checkpoints=own)
     weights = Weights(dict(blend["weights"]), blend["offset"])
-    blended = weights.blend({name: each.predictions["prediction"].to_numpy() for name, each in rotations.items()})
+    blended = weights.blend(
+        {name: each.predictions["prediction"].to_numpy() for name, each in rotations.items()}, len(rated)
+    )
     return {
         **{name: each.summary for name, each in rotations.items()},
         "blend": summarise(rated, blended, seed=seed).summary,

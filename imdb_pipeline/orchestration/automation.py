@@ -100,18 +100,18 @@ def clean_up(context: dg.OpExecutionContext, home: Home) -> None:
 class RestoreConfig(dg.Config):
     """Which champion serves again."""
 
-    day: str = Field(description="a day with a champion, as YYYY-MM-DD; `imdb-pipeline champions` lists them")
+    champion: str = Field(description="its id, or its day as YYYY-MM-DD; `imdb-pipeline champions` lists them")
 
 
-@dg.op(description="Publishes the champion of `day` as that of the newest day that holds one.")
+@dg.op(description="Publishes an earlier champion as that of the newest day that holds one.")
 def restore(context: dg.OpExecutionContext, home: Home, config: RestoreConfig) -> None:
     with failures(home):
-        revision = restore_champion(home.store, config.day)
+        revision = restore_champion(home.store, config.champion)
     context.log_event(
         dg.AssetMaterialization(
             "champion",
             partition=revision.day,
-            description=f"restored from {config.day}",
+            description=f"restored: {config.champion}",
             metadata={"revision": revision.id},
         )
     )

@@ -8,8 +8,12 @@ from imdb_pipeline.store import Store
 
 
 def has_champion(store: Store) -> bool:
-    """Whether any day holds a predictor that serves."""
-    return any(store.get("champion", day).manifest["rows"] for day in store.days("champion"))
+    """Whether the newest day with a champion holds one that this version of the code can serve."""
+    days = store.days("champion")
+    if not days:
+        return False
+    manifest = store.get("champion", days[-1]).manifest
+    return bool(manifest["rows"]) and manifest["code_version"] == STAGES["champion"].code_version
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class Work(Request):
     @property
     def checkpoints(self) -> Path:
         """A folder that outlives a kill, and is deleted once the asset is published."""
-        return self.home / "checkpoints" / self.asset
+        return self.home / "checkpoints" / self.asset / self.day
 
     def previous(self, asset: str) -> Revision | None:
         return self.inputs.get(f"previous_{asset}")

@@ -23,6 +23,8 @@ LEARNED = (
     "new to it; the predictions table holds one by a model that did not see it."
 )
 
+LEARNED_A_LITTLE = "The model learnt a little from this movie's own rating of few votes."
+
 
 @dataclass(frozen=True, eq=False)
 class Served:

@@ -119,9 +119,9 @@ def card_sections(facts: Mapping[str, Any]) -> list[Section]:
 
 _LIMITS = (
     "It predicts the mean of the votes of IMDb's users, who choose what they watch: not the quality of a movie.",
-    "It learned from movies that reached enough votes. Of those that never do it knows nothing; they may be different.",
+    "It is judged on movies that reached enough votes. Those that never do may be different: it learnt little of them.",
     "Most of what makes a rating is not in the title, the year, the genres and the names: see R² above.",
-    "What it says of people is how their other movies were rated, not what they can do. Newcomers count as average.",
+    "What it says of people is how their other movies were rated, not what they can do.",
     "Intervals hold for movies like those they were calibrated on; for later years less often: see the ledger.",
     "It explains nothing: a field or a person that moves a prediction need not be what moves a rating.",
 )
@@ -169,6 +169,8 @@ def _protocol(facts: Mapping[str, Any]) -> Section:
 
 
 def _figures(facts: Mapping[str, Any]) -> Section:
+    from imdb_pipeline.models.groups import FEWEST_FOR_INTERVAL
+
     tables = []
     if facts.get("metrics"):
         rows = [
@@ -179,6 +181,8 @@ def _figures(facts: Mapping[str, Any]) -> Section:
         tables.append(_table("Error", rows))
     groupings: dict[str, list[dict[str, Any]]] = {}
     for row in facts.get("groups") or []:
+        if row["n"] < FEWEST_FOR_INTERVAL:
+            continue
         figures = {name: value for name, value in row.items() if name not in ("grouping", "group")}
         groupings.setdefault(row["grouping"], []).append({row["grouping"]: row["group"], **figures})
     tables += [_table(f"Test movies by {_shown(name)}", rows) for name, rows in groupings.items()]

@@ -24,16 +24,15 @@ def prediction_text(answer: Mapping[str, Any]) -> str:
     """Return the answer of ``predict``: title, release_year, prediction, low, high, and what it has of ``basis``,
     ``average_rating``, ``num_votes``, and the notes of ``new_movie``."""
     lines = [titled(answer), f"predicted {answer['prediction']:.1f}, 90 % interval {_interval(answer)}"]
-    rated = answer.get("average_rating") is not None
-    never, some = "by a model that never saw this movie's rating", "by the model that serves, which may know some votes"
     basis = {
         "out_of_fold": "by models fitted without this movie",
         "held_out": "by a model that this movie was held out from",
-        "future": some if rated else never,
+        "few_votes": "by the model that serves, which learnt a little from this movie while it had few votes",
+        "future": "by a model that never saw this movie's rating",
     }.get(answer.get("basis", ""))
     if basis:
         lines.append(basis)
-    if rated:
+    if answer.get("average_rating") is not None:
         lines.append(f"rated {answer['average_rating']:.1f} in {answer['num_votes']:,} votes")
     return "\n".join([*lines, *_note_lines(answer)])
 

@@ -26,7 +26,13 @@ def empty_predictions() -> pl.DataFrame:
 
 
 def predictions_table(
-    serving: np.ndarray, movies: pl.DataFrame, *, split: pl.DataFrame, unseen: pl.DataFrame, intervals: Intervals
+    serving: np.ndarray,
+    movies: pl.DataFrame,
+    *,
+    split: pl.DataFrame,
+    unseen: pl.DataFrame,
+    few_votes: pl.DataFrame,
+    intervals: Intervals,
 ) -> pl.DataFrame:
     """Return the predictions table: every movie by a model that did not have its rating to learn from.
 
@@ -43,6 +49,8 @@ def predictions_table(
         tconst, prediction, basis of at least those of them that are among ``movies``: of training movies by models
         fitted without the movie's fold (``out_of_fold``), of validation and test by the model of the split
         (``held_out``).
+    few_votes
+        tconst of the movies that the champion learnt a little from while they had few votes.
     intervals
         What ``conformal.fit_intervals`` returned for the champion.
 
@@ -50,7 +58,8 @@ def predictions_table(
     -------
     polars.DataFrame
         In the order of ``movies``: tconst, prediction, low, high (Float64, 1 to 10), basis (out_of_fold, held_out, or
-        future: by the serving model, which never saw the movie), split (train, validation, test, or null),
+        future: by the serving model, which never saw the movie; few_votes: by the serving model, which knew its rating
+        of few votes), split (train, validation, test, or null),
         average_rating, num_votes (today's).
 
     Raises
@@ -86,7 +95,11 @@ def predictions_table(
     future = pl.col("split").is_null()
     frame = frame.with_columns(
         prediction=pl.when(future).then("serving").otherwise("prediction"),
-        basis=pl.when(future).then(pl.lit("future")).otherwise("basis"),
+        basis=pl.when(~future)
+        .then("basis")
+        .when(pl.col("tconst").is_in(few_votes["tconst"].implode()))
+        .then(pl.lit("few_votes"))
+        .otherwise(pl.lit("future")),
     )
     predictions = frame["prediction"].to_numpy().astype(np.float64)
     if not np.isfinite(predictions).all():

@@ -31,7 +31,7 @@ def models_section(revisions: Mapping[str, Revision]) -> dict[str, Any]:
     -------
     dict
         ``too_few``: why nothing was learnt, or None; ``boards``, ``gains``, ``curves``, ``study``, ``audit``: None or
-        empty where there is nothing to show.
+        empty where there is nothing to show; ``on_demand``: the days of those that are made on demand.
     """
     board = json.loads(revisions["leaderboard"].file("leaderboard.json").read_bytes())
     seconds = {
@@ -42,6 +42,7 @@ def models_section(revisions: Mapping[str, Revision]) -> dict[str, Any]:
         "boards": boards(board["rows"], seconds),
         "gains": gains(board["rows"]),
         "curves": _curves(revisions),
+        "on_demand": {name: revisions[name].day for name in ("evaluation", "study_reproduction") if name in revisions},
         "study": study(_read(revisions.get("study_reproduction"), "study.json")),
         "audit": audit(_read(revisions.get("evaluation"), "evaluation.json")),
     }

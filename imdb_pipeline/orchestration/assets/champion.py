@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from imdb_pipeline.champions import CHAMPION, INTERVALS, METRICS, MODEL, UNSEEN
+from imdb_pipeline.champions import CHAMPION, FEW_VOTES, INTERVALS, METRICS, MODEL, UNSEEN
 from imdb_pipeline.durable import link_or_copy
 from imdb_pipeline.models.fitting import PREDICTORS
 from imdb_pipeline.orchestration.assets.models import ALL_PREDICTORS, PREDICTIONS, load_parts
@@ -34,21 +34,37 @@ def champion(work: Work) -> Made:
 
     board = json.loads(work.file("leaderboard", "leaderboard.json").read_bytes())
     chosen = choose_champion(board["rows"])
+    before = _champion_before(work)
+    current = work.store.current()
+    if before is not None and current is not None and current["day"] > work.day:
+        return _keep(work, before, None)
     if chosen is None:
         reason = board["too_few"] or "no predictor beats the mean on validation"
+        if before is not None and before.manifest["code_version"] == VERSION:
+            return _keep(work, before, {"replaces": False, "why": f"{reason}: the champion stays"})
         (work.folder / CHAMPION).write_text(json.dumps({"model": None, "reason": reason}, indent=2))
         return Made(rows=0, metadata={"champion": table([{"model": "none", "why": reason}])})
     revision = work.inputs[f"{chosen}_predictor"]
     held_out = pl.read_parquet(revision.file(PREDICTIONS["split"]))
-    before = work.previous("champion")
-    if before is not None and before.manifest["rows"] and before.manifest["code_version"] == VERSION:
-        work.store.verify(before)
+    if before is None:
+        compared = challenge(None, held_out, seed=work.compute.seed)
+    elif before.manifest["code_version"] != VERSION:
+        compared = {"replaces": True, "why": f"the champion of {before.day} was made by another version of the code"}
+    else:
         compared = challenge(pl.read_parquet(before.file(PREDICTIONS["split"])), held_out, seed=work.compute.seed)
         if not compared["replaces"]:
-            return _keep(work, before, chosen, compared)
-    else:
-        compared = challenge(None, held_out, seed=work.compute.seed)
+            return _keep(work, before, compared | {"challenger": chosen})
     return _replace(work, revision, chosen, held_out, compared)
+
+
+def _champion_before(work: Work) -> Revision | None:
+    """Return the newest champion of the days before: days without one do not end its service."""
+    start = work.previous("champion")
+    for day in reversed(work.store.days("champion")):
+        revision = work.store.latest("champion", day)
+        if start is not None and day <= start.day and revision and revision.manifest["rows"] and not revision.expired:
+            return revision
+    return None
 
 
 def _replace(work: Work, revision: Revision, chosen: str, held_out: Any, compared: dict[str, Any]) -> Made:
@@ -72,6 +88,7 @@ def _replace(work: Work, revision: Revision, chosen: str, held_out: Any, compare
     serving.model.save(work.folder / MODEL)
     serving.intervals.save(work.folder / INTERVALS)
     serving.unseen.write_parquet(work.folder / UNSEEN)
+    serving.few_votes.write_parquet(work.folder / FEW_VOTES)
     for name in (METRICS, *PREDICTIONS.values()):
         if name in revision.manifest["files"]:
             link_or_copy(revision.file(name), work.folder / name)
@@ -90,15 +107,16 @@ def _replace(work: Work, revision: Revision, chosen: str, held_out: Any, compare
     return _made(work, content)
 
 
-def _keep(work: Work, before: Revision, challenger: str, compared: dict[str, Any]) -> Made:
-    """Publish the champion of the day before again, with what the challenge said."""
+def _keep(work: Work, before: Revision, compared: dict[str, Any] | None) -> Made:
+    """Publish the champion of the day before again, with what the challenge said; on a backfill just as it was."""
+    work.store.verify(before)
     for name in before.manifest["files"]:
         if name != CHAMPION:
             path = work.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             link_or_copy(before.file(name), path)
     held = json.loads(before.file(CHAMPION).read_bytes())
-    content = held | {"challenge": compared | {"challenger": challenger}}
+    content = held if compared is None else held | {"challenge": compared}
     (work.folder / CHAMPION).write_text(json.dumps(content, indent=2))
     return _made(work, content)
 

@@ -14,6 +14,7 @@ from imdb_pipeline.gates import Outcome
 from imdb_pipeline.models.fitting import MEMBERS, PREDICTORS
 from imdb_pipeline.orchestration.assets.embeddings import load_vectors
 from imdb_pipeline.orchestration.publishing import published_asset, table
+from imdb_pipeline.orchestration.requests import Request
 from imdb_pipeline.orchestration.stages import Made, Work
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ _IS = {
 
 
 _ON_A_GPU = ("knn", "svr", "mlp", "transformer", "finetuned")
+_OTHERWISE_ON_A_GPU = ("svr", "transformer", "finetuned")
+"""Predictors that are something else there: fitted at all, exactly, or larger."""
 _FIGURES = ("mse", "mae", "r2", "r2_low", "r2_high")
 _BEATS = "beats_the_mean"
 _CHECKS = {_BEATS: "Better than the mean on validation, by the paired interval."}
@@ -94,10 +97,14 @@ def _predictor_asset(name: str) -> dg.AssetsDefinition:
         kinds=kinds,
         inputs=("rating_split", "movies", *documents, "movie_embeddings"),
         code_version="2",
-        settings=lambda request: {"seed": request.compute.seed},
+        settings=lambda request: {"seed": request.compute.seed, **_device(name, request)},
         checks={} if name == "mean" else _CHECKS,
         gpu=name in _ON_A_GPU,
     )(partial(_fit, name))
+
+
+def _device(name: str, request: Request) -> dict[str, str]:
+    return {"device": request.compute.device.split(":")[0]} if name in _OTHERWISE_ON_A_GPU else {}
 
 
 def _fit(name: str, work: Work) -> Made:
@@ -230,6 +237,7 @@ def blend_predictor(work: Work) -> Made:
         if by == "split":
             write_settings(work.folder / MODEL, blended.settings, blended.curve)
             for name in blended.weights.weights:
+                work.store.verify(work.inputs[f"{name}_predictor"])
                 copy_model(work.inputs[f"{name}_predictor"], work.folder / MODEL / name)
     summary = judged["split"] | {"by_time": judged.get("split_by_time")}
     return _fitted(work, summary, seconds=time.perf_counter() - started)
