@@ -187,6 +187,20 @@ def test_a_training_movies_prediction_knows_nothing_of_its_rating(parts):
     assert len(same) < len(both)
 
 
+def test_the_ratings_of_validation_and_test_do_not_reach_what_the_intervals_are_learnt_from(parts):
+    result = fit_predictor("ridge", parts, seed=0, device="cpu")
+
+    def out_of_fold(changed: Parts) -> pl.DataFrame:
+        serving = build_serving("ridge", result.model, changed, result.predictions, folds=2, seed=0, device="cpu")
+        return serving.unseen.filter(basis="out_of_fold")
+
+    shuffled = [
+        Examples(part.inputs, np.random.default_rng(0).permutation(part.ratings), part.votes)
+        for part in (parts.validation, parts.test)
+    ]
+    assert out_of_fold(parts).equals(out_of_fold(Parts(parts.train, *shuffled)))
+
+
 def test_the_serving_model_is_fitted_on_all_rated_movies_with_the_settings_that_were_chosen(parts):
     result = fit_predictor("ridge", parts, seed=0, device="cpu")
     serving = build_serving("ridge", result.model, parts, result.predictions, folds=2, seed=0, device="cpu")

@@ -64,6 +64,12 @@ def test_published_files_are_those_of_their_manifests(held_home):
             assert sha256(revision.file(name)) == entry["sha256"]
 
 
+def test_the_intervals_hold_on_test_within_the_binomial_bounds(held_home):
+    held = json.loads(Store(held_home / "store").get("rating_predictions", DAY).file("coverage.json").read_bytes())
+    assert held["overall"]["n"] > 20
+    assert held["overall"]["coverage_low"] <= held["level"] <= held["overall"]["coverage_high"]
+
+
 def test_the_tables_agree_with_one_another(held_home):
     movies, documents, vectors = (
         api.load_movies(held_home),

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from imdb_pipeline.orchestration.assets.champion import VERSION
 from imdb_pipeline.orchestration.requests import Request
 from imdb_pipeline.orchestration.stages import ALL_STAGES, STAGES
 from imdb_pipeline.store import Store
@@ -13,7 +14,7 @@ def has_champion(store: Store) -> bool:
     if not days:
         return False
     manifest = store.get("champion", days[-1]).manifest
-    return bool(manifest["rows"]) and manifest["code_version"] == STAGES["champion"].code_version
+    return bool(manifest["rows"]) and manifest["code_version"] == VERSION
 
 
 @dataclass(frozen=True)
