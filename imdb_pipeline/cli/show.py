@@ -49,7 +49,16 @@ def show_leaderboard(folder: Path, rows: list[dict[str, Any]]) -> None:
         print(api.too_few_movies(folder))
         return
     table = Table(title=f"leaderboard ({rows[0]['n_train']:,} training movies; validation chooses, test reports)")
-    for name in ("model", "validation MSE", "test MSE", "test R²", "95 % interval", "beats mean (val.)", "seconds"):
+    for name in (
+        "model",
+        "validation MSE",
+        "test MSE",
+        "test R²",
+        "95 % interval",
+        "R² by time",
+        "beats mean (val.)",
+        "seconds",
+    ):
         table.add_column(name, justify="left" if name == "model" else "right")
     for row in rows:
         table.add_row(
@@ -58,10 +67,11 @@ def show_leaderboard(folder: Path, rows: list[dict[str, Any]]) -> None:
             f"{row['test_mse']:.3f}",
             "-" if row["r2"] is None else f"{row['r2']:.3f}",
             "-" if row["r2"] is None else f"{row['r2_low']:.3f} to {row['r2_high']:.3f}",
+            "-" if row["time_r2"] is None else f"{row['time_r2']:.3f}",
             "-" if row["model"] == "mean" else "yes" if row["beats_mean"] else "no",
             f"{row['fit_seconds']:.1f}",
         )
-    Console(width=None if sys.stdout.isatty() else 110).print(table)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
 def show_champions(rows: list[dict[str, Any]]) -> None:
