@@ -32,7 +32,7 @@ if __name__ == "__main__":
 
 FIRST = date(2026, 3, 1)
 FILES = ("title.basics", "title.ratings", "title.principals", "name.basics")
-QUICK_DAYS, QUICK_MOVIES = 10, 450
+QUICK_DAYS, QUICK_MOVIES = 10, 400
 QUIET, USUAL, BUSY = 0.001, 0.005, 0.05
 """Shares of ratings that change in a day; a fifth as many movies and a tenth as many credits do."""
 
