@@ -97,7 +97,7 @@ def _replace(work: Work, revision: Revision, chosen: str, held_out: Any, compare
         "reason": None,
         "id": f"{chosen}-{work.day}-{revision.data_hash[:8]}",
         "trained": work.day,
-        "predictor": revision.reference(),
+        "predictor": {"asset": revision.asset, "data_hash": revision.data_hash},
         "challenge": compared,
         "folds": work.settings.training.folds,
         "rated": serving.rated,
