@@ -81,8 +81,8 @@ def leaderboard(home: str | Path | None = None) -> list[dict[str, Any]]:
     """Return one row per predictor, the best on validation first.
 
     Each has model, encoder, n_train, validation_mse, test_mse, test_mae, r2, r2_low, r2_high (95 % bootstrap interval),
-    time_r2 (by time; None where the years do not allow it),
-    beats_mean (on validation, paired), fit_seconds and device. Empty where there are too few movies to learn from.
+    time_r2 (by time; None where the years do not allow it), beats_mean (on validation, paired), fit_seconds and device.
+    Empty where there are too few movies to learn from.
     """
     store = _store(home)
     board = json.loads(store.released("leaderboard").file("leaderboard.json").read_bytes())

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from imdb_pipeline.catalogue.documents import documents_of
+from imdb_pipeline.errors import InputError
 from imdb_pipeline.models.blend import BlendModel
 from imdb_pipeline.models.conformal import Intervals
 from imdb_pipeline.models.examples import INPUT_COLUMNS, Inputs
@@ -125,6 +126,12 @@ def test_a_movie_of_which_nothing_is_known_has_nothing_to_take_away():
     (change,) = counterfactuals(bare, catalogue=CATALOGUE, directors=["nm0000009"]).changes
     assert change == {"change": "director", "name": "Di", "nconst": "nm0000009"}
     assert counterfactuals(movie(is_adult=True)).movies["is_adult"].to_list().count(False) == 1
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+def test_a_director_without_a_name_is_refused(name):
+    with pytest.raises(InputError, match="director: empty; give a name or an id"):
+        counterfactuals(movie(), catalogue=CATALOGUE, directors=["Di", name])
 
 
 def test_effects_are_what_the_predictor_made_of_the_changes_the_largest_first():

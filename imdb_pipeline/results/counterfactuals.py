@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from imdb_pipeline.errors import InputError
 from imdb_pipeline.results.new_movie import PEOPLE, people_notes
 from imdb_pipeline.results.people_named import Asked, find_people
 
@@ -89,6 +90,8 @@ def counterfactuals(
     meant = []
     if directors:
         assert catalogue is not None, "names are looked up in a catalogue"
+        if not all(person.strip() for person in directors):
+            raise InputError("director: empty; give a name or an id")
         meant = find_people([Asked("directors", person, ("director",)) for person in directors], catalogue)
     for each in meant:
         credit = {"nconst": each.nconst, "category": "director", "name": each.name}
