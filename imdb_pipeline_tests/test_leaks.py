@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from imdb_pipeline.models.leaks import own_rating_leaks, reads_forbidden, reveals_ratings
+from imdb_pipeline.models.leaks import own_rating_leaks, reveals_ratings
 
 MOVIES, DIRECTORS = 1_000, 25
 NAMES = ["runtime", "director", "encoded"]
@@ -119,15 +119,3 @@ def test_features_that_differ_by_chance_are_refused(ratings):
         own_rating_leaks(lambda ratings: generator.normal(size=(MOVIES, 3)), ratings, NAMES, seed=0)
     with pytest.raises(ValueError, match="features of shape"):
         own_rating_leaks(of_people(other_data), ratings, NAMES[:2], seed=0)
-
-
-def test_a_feature_made_of_votes_is_named():
-    votes = np.random.default_rng(6).integers(30, 10_000, MOVIES)
-    names = ["log_votes", "director", "few"]
-
-    def build(votes: np.ndarray) -> np.ndarray:
-        return np.column_stack([np.log(votes), directors, votes < 100])
-
-    assert reads_forbidden(build, votes, names, seed=0) == ["log_votes", "few"]
-    assert reads_forbidden(lambda votes: directors.astype(float), votes, ["prediction"], seed=0) == []
-    assert reads_forbidden(lambda votes: votes / 1_000, votes, ["prediction"], seed=0) == ["prediction"]

@@ -1,6 +1,6 @@
 """What would be wrong if it were so: how a predictor does on shuffled ratings, and what forbidden features would give.
 
-Nothing here serves. The trees are small ones of the audit's own, with a movie's structure and one column more.
+Nothing here serves. The trees are the predictor's own, of one seed, with one column more.
 """
 
 from __future__ import annotations
@@ -9,37 +9,21 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from imdb_pipeline.models import boosting
 from imdb_pipeline.models.evaluate import compare, evaluate
-from imdb_pipeline.models.features import Features
 from imdb_pipeline.models.leaks import CHANCE
-from imdb_pipeline.models.scale import mean_squared_error, on_scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    import lightgbm
     import numpy as np
     import polars as pl
 
     from imdb_pipeline.models.examples import Examples, Parts
     from imdb_pipeline.models.fitting import Model
 
-TREES = {
-    "objective": "regression",
-    "metric": "None",
-    "learning_rate": 0.05,
-    "num_leaves": 31,
-    "lambda_l2": 5.0,
-    "feature_fraction": 0.5,
-    "deterministic": True,
-    "force_row_wise": True,
-    "num_threads": 1,
-    "verbosity": -1,
-}
 SHUFFLES = 5
-MAX_TREES = 2_000
-PATIENCE = 50
 
 
 def permuted_labels(
@@ -80,7 +64,7 @@ def permuted_labels(
 def forbidden_features(
     parts: Parts, forbidden: Mapping[str, Callable[[Examples], np.ndarray]], *, seed: int
 ) -> list[dict[str, Any]]:
-    """Say what features that no predictor may read would give.
+    """Say what features that no predictor may read would give the boosted trees.
 
     Parameters
     ----------
@@ -95,19 +79,25 @@ def forbidden_features(
         the gain is above 0.
     """
     import numpy as np
+    import polars as pl
 
-    features = Features.learn(parts.train.inputs.movies)
-    clean = {name: features.matrix(getattr(parts, name).inputs.movies) for name in ("train", "validation", "test")}
-    mean = np.full(len(parts.test), parts.train.ratings.mean(dtype=np.float64))
-    without = _predictions(clean, parts, seed)
+    # Movies of few votes are left out: the columns are made of examples alone.
+    train = replace(parts.train, few_votes=None)
+
+    def predict(extra: pl.DataFrame | None) -> np.ndarray:
+        model = boosting.fit(train, parts.validation, seed=seed, device="cpu", seeds=1, extra=extra)
+        return model.predict(parts.test.inputs)
+
+    mean = np.full(len(parts.test), train.ratings.mean(dtype=np.float64))
+    without = predict(None)
     judged = evaluate(without, parts.test.ratings, mean, seed=seed)
     rows = []
     for name, column in forbidden.items():
-        matrices = {
-            part: np.column_stack([matrix, column(getattr(parts, part)).astype(np.float32)])
-            for part, matrix in clean.items()
-        }
-        predicted = _predictions(matrices, parts, seed)
+        columns = [
+            part.inputs.movies.select("tconst", pl.Series(name, column(part), dtype=pl.Float64))
+            for part in (train, parts.validation, parts.test)
+        ]
+        predicted = predict(pl.concat(columns))
         metrics = evaluate(predicted, parts.test.ratings, mean, seed=seed)
         figures = ("n", "mse", "mse_low", "mse_high", "r2", "r2_low", "r2_high")
         rows.append(
@@ -180,25 +170,3 @@ def _shuffled(examples: Examples, generator: np.random.Generator) -> Examples:
     few = examples.few_votes
     few = None if few is None else replace(few, ratings=generator.permutation(few.ratings))
     return replace(examples, ratings=generator.permutation(examples.ratings), few_votes=few)
-
-
-def _predictions(matrices: Mapping[str, np.ndarray], parts: Parts, seed: int) -> np.ndarray:
-    """Grow trees on train until validation gains no more, and return what they predict of test: shape (n,)."""
-    import lightgbm
-    import numpy as np
-
-    train = lightgbm.Dataset(matrices["train"], parts.train.ratings)
-    validation = train.create_valid(matrices["validation"], parts.validation.ratings)
-
-    def error_of(predictions: np.ndarray, data: lightgbm.Dataset) -> tuple[str, float, bool]:
-        return "mse", mean_squared_error(predictions, parts.validation.ratings), False
-
-    trees = lightgbm.train(
-        {**TREES, "seed": seed},
-        train,
-        num_boost_round=MAX_TREES,
-        valid_sets=[validation],
-        feval=error_of,
-        callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False)],
-    )
-    return on_scale(np.asarray(trees.predict(matrices["test"])))

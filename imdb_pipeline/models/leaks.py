@@ -1,4 +1,4 @@
-"""Guards against features that know what they must not: a movie's own rating, or a column that is no input.
+"""Guards against features that know what they must not: a movie's own rating.
 
 They take whatever builds features, so they tell nothing of how: they change what goes in and look at what comes out.
 What a forbidden column would be worth to a predictor is in ``audit``.
@@ -144,30 +144,6 @@ def reveals_ratings(build: Callable[[np.ndarray], np.ndarray], ratings: np.ndarr
     mean = np.full(len(judged), shuffled[learned].mean(dtype=np.float64))
     metrics = evaluate(predicted, shuffled[judged], mean, seed=seed)
     return metrics | {"reveals": metrics["r2_low"] is not None and metrics["r2_low"] > CHANCE}
-
-
-def reads_forbidden(
-    build: Callable[[np.ndarray], np.ndarray], values: np.ndarray, names: Sequence[str], *, seed: int
-) -> list[str]:
-    """Return the features, or predictions, that change when a column that is no input is shuffled among the movies.
-
-    Votes may weigh training movies, so shuffle those of movies that were held out alone.
-
-    Parameters
-    ----------
-    build
-        Takes the forbidden column of n movies, and returns what is made of them: shape (n, columns) or (n,).
-    values
-        Shape (n,): the column as it is.
-    names
-        Of the columns that are made.
-    """
-    import numpy as np
-
-    before = build(values)
-    after = build(np.random.default_rng(seed).permutation(values))
-    changed: np.ndarray = np.any(_changed(before, after).reshape(len(values), -1), axis=0)
-    return [name for name, reads in zip(names, changed, strict=True) if reads]
 
 
 def _changed(before: np.ndarray, after: np.ndarray) -> np.ndarray:
