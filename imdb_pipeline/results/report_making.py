@@ -1,0 +1,79 @@
+"""The report's last section: the stages in the order of the data, what each took, and the versions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from imdb_pipeline.results.card_facts import versions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from imdb_pipeline.store import Revision
+
+GROUPS = {
+    "catalogue": ("movies", "movie_documents", "catalogue_changes"),
+    "embeddings": ("movie_embeddings", "movie_neighbours", "movie_map"),
+    "models": ("rating_split", "leaderboard", "champion", "evaluation", "study_reproduction"),
+    "results": ("rating_predictions", "prediction_ledger", "model_card"),
+}
+"""The assets that a report reads, by group, in the order of the data; all predictors are of ``models``."""
+LINKED = {"model_card": "model_card.html"}
+"""Pages beside the report, by asset."""
+
+
+def making_section(revisions: Mapping[str, Revision]) -> dict[str, Any]:
+    """Return what the section shows: ``groups`` of the flow, ``steps``, ``encoder``, ``versions``, ``seconds``."""
+    steps = [_step(name, revision) for name, revision in revisions.items()]
+    slowest = max((step["seconds"] for step in steps), default=0)
+    for step in steps:
+        step["share"] = step["seconds"] / slowest if slowest else 0
+    by_name = {step["asset"]: step for step in steps}
+    predictors = [name for name in by_name if name.endswith("_predictor")]
+    groups = [{"name": "dumps", "steps": _dumps(revisions)}]
+    for name, assets in GROUPS.items():
+        listed = [by_name[asset] for asset in assets if asset in by_name]
+        if name == "models" and predictors:
+            seconds = sum(by_name[asset]["seconds"] for asset in predictors)
+            listed[1:1] = [{"asset": f"{len(predictors)} predictors", "rows": None, "seconds": seconds}]
+        groups.append({"name": name, "steps": listed})
+    embeddings = revisions.get("movie_embeddings")
+    return {
+        "groups": [group for group in groups if group["steps"]],
+        "steps": steps,
+        "seconds": sum(step["seconds"] for step in steps),
+        "encoder": None if embeddings is None else _encoder(embeddings),
+        "versions": versions(),
+    }
+
+
+def beside(revision: Revision) -> str | None:
+    """Return the way from a report to a page of another asset in the same store; None where it is no page."""
+    if revision.asset not in LINKED or LINKED[revision.asset] not in revision.manifest["files"]:
+        return None
+    return f"../../../{revision.asset}/{revision.day}/{revision.id}/{LINKED[revision.asset]}"
+
+
+def _step(name: str, revision: Revision) -> dict[str, Any]:
+    manifest = revision.manifest
+    return {
+        "asset": name,
+        "day": revision.day,
+        "revision": revision.id,
+        "rows": manifest["rows"],
+        "seconds": manifest["info"]["seconds"],
+        "device": manifest["info"]["device_name"],
+        "settings": ", ".join(f"{key} {value}" for key, value in manifest.get("settings", {}).items() if key != "day"),
+        "page": beside(revision),
+    }
+
+
+def _dumps(revisions: Mapping[str, Revision]) -> list[dict[str, Any]]:
+    """Return the dumps that the movies were made from, as the movies' manifest has them."""
+    dumps = revisions["movies"].manifest["info"].get("dumps", {})
+    return [{"asset": name, "rows": dump["rows"], "seconds": None} for name, dump in dumps.items()]
+
+
+def _encoder(embeddings: Revision) -> dict[str, Any]:
+    settings = embeddings.manifest["settings"]
+    return {name: settings.get(name) for name in ("encoder", "revision", "dtype")}
