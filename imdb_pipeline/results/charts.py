@@ -52,7 +52,7 @@ class Chart:
     y: tuple[float, float]
     width: float = 440
     height: float = 230
-    left: float = 48
+    left: float = 58
     bottom: float = 42
     parts: list[str] = field(default_factory=list)
 
@@ -93,12 +93,12 @@ class Chart:
         for value, text in x_ticks:
             x = self.place_x(value)
             self.rule(x, floor, x, floor + 4, "axis")
-            self.text(x, floor + 17, text, "middle")
+            self.text(x, floor + 17, text, "end" if x > right - 3 * len(text) else "middle")
         if x_label:
             self.text((self.left + right) / 2, self.height - 5, x_label, "middle")
         if y_label:
             middle = (floor + _TOP) / 2
-            self.text(12, middle, y_label, "middle", turned=True)
+            self.text(11, middle, y_label, "middle", turned=True)
         return self
 
     def rule(self, x1: float, y1: float, x2: float, y2: float, style: str) -> None:
@@ -146,9 +146,8 @@ class Chart:
         from markupsafe import Markup, escape
 
         size = f"0 0 {_number(self.width)} {_number(self.height)}"
-        return Markup(
-            f'<svg class="chart" viewBox="{size}" role="img" aria-label="{escape(label)}">{"".join(self.parts)}</svg>'
-        )
+        shape = f'class="chart" width="{_number(self.width)}" viewBox="{size}"'
+        return Markup(f'<svg {shape} role="img" aria-label="{escape(label)}">{"".join(self.parts)}</svg>')
 
     def _titled(self, start: str, name: str, title: str) -> None:
         from markupsafe import escape
@@ -156,16 +155,14 @@ class Chart:
         self.parts.append(f"<{start}><title>{escape(title)}</title></{name}>" if title else f"<{start}/>")
 
 
-def histogram(
-    counts: Sequence[tuple[float, float, int]], x_label: str, y_label: str, label: str, **size: float
-) -> Markup:
+def histogram(counts: Sequence[tuple[float, float, int]], x_label: str, y_label: str, label: str) -> Markup:
     """Return bars of (low, high, count); the heights begin at 0."""
     most = max(count for _, _, count in counts)
-    chart = Chart((counts[0][0], counts[-1][1]), (0, most * 1.04 or 1), **size)
-    chart.grid(x_label, y_label)
+    chart = Chart((counts[0][0], counts[-1][1]), (0, most * 1.04 or 1))
+    chart.grid(x_label, y_label, x_ticks=_whole_ticks(chart.x) if counts[0][1] - counts[0][0] == 1 else None)
     for low, high, count in counts:
         if count:
-            chart.bar(low, high, count, "s1", f"{tick_text(round((low + high) / 2, 6))}: {count:,}")
+            chart.bar(low, high, count, "s1", f"{round((low + high) / 2, 6):g}: {count:,}")
     return chart.svg(label)
 
 
@@ -176,18 +173,26 @@ def curves(
     label: str,
     *,
     from_zero: bool = False,
+    x: tuple[float, float] | None = None,
     x_ticks: Iterable[tuple[float, str]] | None = None,
     **size: float,
 ) -> Markup:
-    """Return lines, each a list of (x, y), in the styles s1, s2 and so on; at least one point in all."""
+    """Return lines, each a list of (x, y), in the styles s1, s2 and so on; at least one point in all.
+
+    ``x`` is the axis across, where it is longer than the lines; ``from_zero`` has the other begin at 0.
+    """
     points = [point for each in series for point in each]
     xs, ys = ([point[axis] for point in points] for axis in (0, 1))
     room = (max(ys) - min(ys)) * 0.06 or 0.5 * (abs(max(ys)) or 1) * 0.1
-    chart = Chart((min(xs), max(xs)), (0.0 if from_zero else min(ys) - room, max(ys) + room), **size)
+    chart = Chart(x or (min(xs), max(xs)), (0.0 if from_zero else min(ys) - room, max(ys) + room), **size)
     if x_ticks is None and all(float(x).is_integer() for x in xs):
-        places = [value for value in ticks(*chart.x) if value.is_integer()] if max(xs) > min(xs) else [xs[0]]
-        x_ticks = [(value, f"{value:.0f}") for value in places]
+        x_ticks = _whole_ticks(chart.x)
     chart.grid(x_label, y_label, x_ticks=x_ticks)
     for number, each in enumerate(series, start=1):
         chart.line(each, f"s{number}")
     return chart.svg(label)
+
+
+def _whole_ticks(axis: tuple[float, float]) -> list[tuple[float, str]]:
+    """Return the whole numbers among the ticks, as years and epochs are written."""
+    return [(value, f"{value:.0f}") for value in ticks(*axis) if float(value).is_integer()]

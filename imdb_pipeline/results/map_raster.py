@@ -22,7 +22,11 @@ _MISSING = LEVELS
 _VIRIDIS = "440154 482475 414487 355f8d 2a788e 21918c 22a884 44bf70 7ad151 bddf26 fde725"
 _ENDS = {"light": (0.0, 0.9), "dark": (0.26, 1.0)}
 _GREY = {"light": (176, 176, 184), "dark": (92, 92, 102)}
-_SMALLEST_DOT, _LARGEST_DOT = 1.3, 4.5
+_SMALLEST_DOT, _LARGEST_DOT = 1.2, 4.5
+_OTHERS = 0.7
+"""The size of a grey dot, by that of one in colour."""
+_FAINT = 3
+"""The highest step of density of grey dots: they are the ground."""
 
 
 @dataclass(frozen=True)
@@ -78,15 +82,14 @@ def draw_points(
     row = ((frame.high - y) / (frame.high - frame.low) * height).astype(np.int64)
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     known = ~np.isnan(values)
-    # As large as leaves about a fifth of the paper for the points, were they spread evenly.
-    radius = float(np.clip((0.2 * width * height / (np.pi * max(1, len(x)))) ** 0.5, _SMALLEST_DOT, _LARGEST_DOT))
-    radius *= width / 1200
-    grey = _cover(column[inside & ~known], row[inside & ~known], None, radius, width, height)[0]
-    cover, sums = _cover(column[inside & known], row[inside & known], values[inside & known], radius, width, height)
+    dots, others = inside & known, inside & ~known
+    grey = _cover(column[others], row[others], None, _radius(len(x), width, height) * _OTHERS, width, height)[0]
+    radius = _radius(int(dots.sum()), width, height)
+    cover, sums = _cover(column[dots], row[dots], values[dots], radius, width, height)
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.clip((sums / cover - low) / ((high - low) or 1.0), 0, 1)
     colour = np.where(cover > 0.05, (np.nan_to_num(share) * (LEVELS - 1)).round().astype(np.int64), _MISSING)
-    density = np.where(cover > 0.05, _density(cover), _density(grey) * (grey > 0.05))
+    density = np.where(cover > 0.05, _density(cover), np.minimum(_density(grey), _FAINT) * (grey > 0.05))
     index = np.where(density > 0, 1 + colour * _DENSITIES + density - 1, 0).astype(np.uint8)
     light, dark = (_address(index, theme) for theme in ("light", "dark"))
     return Picture(light, dark, width, height)
@@ -122,6 +125,12 @@ def _cover(
             if values is not None:
                 sums += weight * np.bincount(place, values[here], minlength=height * width)
     return cover.reshape(height, width), sums.reshape(height, width)
+
+
+def _radius(points: int, width: int, height: int) -> float:
+    """Return the radius of a dot in pixels: so that they would cover a tenth of the paper, were they spread evenly."""
+    even = (0.1 * width * height / (3.14 * max(1, points))) ** 0.5
+    return min(_LARGEST_DOT * width / 1200 + 0.5, max(_SMALLEST_DOT, even))
 
 
 def _density(cover: np.ndarray) -> np.ndarray:

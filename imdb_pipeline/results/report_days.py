@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.champions import CHAMPION
@@ -10,8 +11,6 @@ from imdb_pipeline.results.charts import curves
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from markupsafe import Markup
 
     from imdb_pipeline.store import Revision, Store
 
@@ -126,22 +125,30 @@ def _chart(
     rows: Sequence[Mapping[str, Any]], title: str, label: str, columns: Mapping[str, str]
 ) -> dict[str, Any] | None:
     """Return a chart of columns by day; None where fewer than two days have a figure."""
+    places = [float(date.fromisoformat(row["day"]).toordinal()) for row in rows]
     series = {
-        name: [(float(place), float(row[column])) for place, row in enumerate(rows) if row[column] is not None]
+        name: [(place, float(row[column])) for place, row in zip(places, rows, strict=True) if row[column] is not None]
         for column, name in columns.items()
     }
     series = {name: points for name, points in series.items() if len(points) > 1}
     if not series:
         return None
-    return {"title": title, "lines": list(series) if len(series) > 1 else [], "svg": _drawn(rows, title, label, series)}
+    marked = [(place, row["day"][5:]) for place, row in zip(places, rows, strict=True)]
+    span = (places[0], places[-1])
+    drawn = curves(
+        list(series.values()), "", label, title, x=span, x_ticks=_spaced(marked, span), height=190, bottom=26
+    )
+    return {"title": title, "lines": list(series) if len(series) > 1 else [], "svg": drawn}
 
 
-def _drawn(
-    rows: Sequence[Mapping[str, Any]], title: str, label: str, series: Mapping[str, list[tuple[float, float]]]
-) -> Markup:
-    step = -(-(len(rows) - 1) // 4) or 1
-    marked = [(float(place), row["day"][5:]) for place, row in enumerate(rows) if place % step == 0]
-    return curves(list(series.values()), "", label, title, x_ticks=marked, height=190, bottom=26, left=58)
+def _spaced(marked: list[tuple[float, str]], span: tuple[float, float]) -> list[tuple[float, str]]:
+    """Return the last of these, and of the others those that leave room for a date between them."""
+    least = (span[1] - span[0]) / 6
+    chosen = marked[-1:]
+    for place, text in reversed(marked[:-1]):
+        if chosen[-1][0] - place >= least:
+            chosen.append((place, text))
+    return chosen
 
 
 def _movers(days: Mapping[str, Mapping[str, Revision]], min_votes: int) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.models.groups import FEWEST_FOR_INTERVAL
 from imdb_pipeline.results.card_facts import FACTS_FILE
-from imdb_pipeline.results.charts import Chart
+from imdb_pipeline.results.charts import Chart, ticks
 from imdb_pipeline.results.interval_line import bias_line, coverage_line, error_line
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ def covered(coverage: Mapping[str, Any]) -> dict[str, Any] | None:
     rows = [row for row in ({"votes": "all", **coverage["overall"]}, *coverage["by_votes"]) if row["n"]]
     line = coverage_line(rows, coverage["level"])
     drawn = [{**row, "line": line.drawn(row, "coverage")} for row in rows]
-    return {"level": coverage["level"], "rows": drawn, "ticks": line.ticks} if rows else None
+    shown = [(line.place(value), f"{100 * value:.0f} %") for value in ticks(line.low, line.high, 3)]
+    return {"level": coverage["level"], "rows": drawn, "ticks": shown} if rows else None
 
 
 def calibrated(curve: list[dict[str, Any]]) -> dict[str, Any]:

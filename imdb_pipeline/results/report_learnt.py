@@ -124,8 +124,8 @@ def _genre_chart(contributions: np.ndarray, names: list[str], genres: pl.Series)
         return None
     ends = [0.0, *(value for _, value in rows)]
     low, high = min(ends), max(ends)
-    room = 0.14 * (high - low) or 0.1
-    chart = Chart((low - room, high + room), (0, len(rows)), height=19 * len(rows) + 48, left=96, bottom=34)
+    room = 0.24 * (high - low) or 0.1
+    chart = Chart((low - room, high + room), (0, len(rows)), height=19 * len(rows) + 56, left=96)
     chart.grid("added to the prediction, rating points", y_ticks=[])
     for number, (genre, value) in enumerate(rows):
         y, end = chart.place_y(len(rows) - number - 0.5), chart.place_x(value)

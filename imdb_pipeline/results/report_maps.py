@@ -48,7 +48,7 @@ def map_section(revisions: Mapping[str, Revision], movies: pl.DataFrame) -> dict
     )
     info = revision.manifest["info"]
     rated = points["average_rating"].drop_nulls()
-    low, high = ((rated.quantile(share, "nearest") or edge) for share, edge in ((0.05, 1.0), (0.95, 10.0)))
+    low, high = ((rated.quantile(share, "nearest") or edge) for share, edge in ((0.1, 1.0), (0.9, 10.0)))
     return {
         "movies": len(points),
         "unrated": points["average_rating"].null_count(),

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from imdb_pipeline.store import Revision
 
 CURVE = f"model/{CURVE_FILE}"
-_BY_ID = "Movies held out by a hash of their id."
-_BY_TIME = "Fitted on earlier years, judged on the last two complete ones, as a movie that is not out yet would be."
+_BY_ID = "of movies held out by a hash of their id."
+_BY_TIME = "of the last two complete years, by models fitted on earlier ones: as a movie that is not out yet would be."
 
 
 def models_section(revisions: Mapping[str, Revision]) -> dict[str, Any]:
