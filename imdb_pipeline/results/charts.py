@@ -175,7 +175,8 @@ def curves(
     from_zero: bool = False,
     x: tuple[float, float] | None = None,
     x_ticks: Iterable[tuple[float, str]] | None = None,
-    **size: float,
+    height: float = 230,
+    bottom: float = 42,
 ) -> Markup:
     """Return lines, each a list of (x, y), in the styles s1, s2 and so on; at least one point in all.
 
@@ -184,7 +185,9 @@ def curves(
     points = [point for each in series for point in each]
     xs, ys = ([point[axis] for point in points] for axis in (0, 1))
     room = (max(ys) - min(ys)) * 0.06 or 0.5 * (abs(max(ys)) or 1) * 0.1
-    chart = Chart(x or (min(xs), max(xs)), (0.0 if from_zero else min(ys) - room, max(ys) + room), **size)
+    chart = Chart(
+        x or (min(xs), max(xs)), (0.0 if from_zero else min(ys) - room, max(ys) + room), height=height, bottom=bottom
+    )
     if x_ticks is None and all(float(x).is_integer() for x in xs):
         x_ticks = _whole_ticks(chart.x)
     chart.grid(x_label, y_label, x_ticks=x_ticks)
@@ -195,4 +198,4 @@ def curves(
 
 def _whole_ticks(axis: tuple[float, float]) -> list[tuple[float, str]]:
     """Return the whole numbers among the ticks, as years and epochs are written."""
-    return [(value, f"{value:.0f}") for value in ticks(*axis) if float(value).is_integer()]
+    return [(value, f"{value:.0f}") for value in ticks(*axis) if value == round(value)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from imdb_pipeline.models.groups import FEWEST_FOR_INTERVAL
 from imdb_pipeline.results.charts import tick_text, ticks
 
 if TYPE_CHECKING:
@@ -64,5 +65,5 @@ def error_line(rows: Iterable[Mapping[str, Any]]) -> IntervalLine:
 
 def coverage_line(rows: Iterable[Mapping[str, Any]], level: float) -> IntervalLine:
     """Return the line for the share of movies inside their interval, marked at what it should be."""
-    lowest = min([level, *(row["coverage_low"] for row in rows if row["coverage_low"] is not None)])
+    lowest = min([level, *(row["coverage_low"] for row in rows if row["n"] >= FEWEST_FOR_INTERVAL)])
     return IntervalLine(max(0.0, lowest - 0.02), 1.0, level)

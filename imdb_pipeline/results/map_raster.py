@@ -146,12 +146,10 @@ def _address(index: np.ndarray, theme: str) -> str:
 
     stops = np.array([[int(stop[place : place + 2], 16) for place in (0, 2, 4)] for stop in _VIRIDIS.split()])
     places = np.linspace(*_ENDS[theme], LEVELS) * (len(stops) - 1)
-    ramp = [
-        tuple(int(np.interp(place, np.arange(len(stops)), stops[:, part]).round()) for part in range(3))
-        for place in places
-    ]
-    colours, opacities = [(0, 0, 0)], [0]
-    for colour in (*ramp, _GREY[theme]):
+    parts = [np.interp(places, np.arange(len(stops)), stops[:, part]).round() for part in range(3)]
+    ramp = np.stack(parts, axis=1).astype(int).tolist()
+    colours, opacities = [[0, 0, 0]], [0]
+    for colour in (*ramp, [*_GREY[theme]]):
         for step in range(_DENSITIES):
             colours.append(colour)
             opacities.append(round(255 * (0.3 + 0.7 * step / (_DENSITIES - 1))))

@@ -142,13 +142,13 @@ def _chart(
 
 
 def _spaced(marked: list[tuple[float, str]], span: tuple[float, float]) -> list[tuple[float, str]]:
-    """Return the last of these, and of the others those that leave room for a date between them."""
+    """Return the first and the last of these, and of the others those that leave room for a date between them."""
     least = (span[1] - span[0]) / 6
-    chosen = marked[-1:]
-    for place, text in reversed(marked[:-1]):
-        if chosen[-1][0] - place >= least:
+    chosen = marked[:1]
+    for place, text in marked[1:-1]:
+        if place - chosen[-1][0] >= least and span[1] - place >= least:
             chosen.append((place, text))
-    return chosen
+    return [*chosen, *marked[-1:]]
 
 
 def _movers(days: Mapping[str, Mapping[str, Revision]], min_votes: int) -> dict[str, Any] | None:

@@ -25,7 +25,7 @@ SOURCE = {
 """What is cited, and on which movies its figures are."""
 _LEADERBOARD_NAME = {"transformer, best epoch": "transformer"}
 """Of those of the study's predictors that the leaderboard calls otherwise."""
-_ROW = 30
+_ROW = 34
 
 
 def study_section(rows: Sequence[Mapping[str, Any]], told: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -129,7 +129,7 @@ def _chart(beside: Sequence[Mapping[str, Any]]) -> Markup:
         chart.text(chart.left - 8, chart.place_y(middle) + 4, row["predictor"], "end")
         present = [(style, row[kind]) for style, kind in enumerate(kinds, start=1) if row[kind]]
         for place, (style, figures) in enumerate(present):
-            y = middle + 0.3 * ((len(present) - 1) / 2 - place)
+            y = middle + 0.22 * ((len(present) - 1) / 2 - place)
             if figures["r2_low"] is not None and figures["r2_high"] is not None:
                 across = chart.place_y(y)
                 ends_at = (chart.place_x(figures["r2_low"]), chart.place_x(figures["r2_high"]))
