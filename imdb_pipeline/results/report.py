@@ -8,7 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline import __version__
-from imdb_pipeline.champions import CHAMPION
+from imdb_pipeline.champions import CHAMPION, METRICS
 from imdb_pipeline.results.plain_text import visible
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _sections(
         "models": models,
         "study": study_section(models["rows"], read_json(revisions.get("study_reproduction"), "study.json")),
         "champion": None if models["too_few"] else champion,
-        "best": next((row for row in models["rows"] if row["model"] == champion["model"]), None),
+        **_judged(revisions, champion),
         "errors": errors,
         "surprises": surprises(titled),
         "learnt": learnt_section(revisions["champion"], movies),
@@ -129,6 +129,20 @@ def _sections(
         "making": making_section(revisions),
         "card": beside(revisions["model_card"]) if "model_card" in revisions else None,
     }
+
+
+def _judged(revisions: Mapping[str, Revision], champion: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``judged``: the champion's own figures on test by split, and ``serving``: which row of the leaderboard it
+    is; None where there is no champion, or a later training stands on the leaderboard."""
+    revision, model = revisions["champion"], champion["model"]
+    if model is None or METRICS not in revision.manifest["files"]:
+        return {"judged": None, "serving": None}
+    metrics = json.loads(revision.file(METRICS).read_bytes())
+    predictor = revisions.get(f"{model}_predictor")
+    same = predictor is not None and predictor.data_hash == champion["predictor"]["data_hash"]
+    by_time = metrics["by_time"]
+    judged = {"by_id": metrics["metrics"]["test"], "by_time": by_time["metrics"]["test"] if by_time else None}
+    return {"judged": judged, "serving": model if same else None}
 
 
 def _environment() -> Environment:

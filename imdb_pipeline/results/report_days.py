@@ -6,7 +6,7 @@ import json
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from imdb_pipeline.champions import CHAMPION
+from imdb_pipeline.champions import CHAMPION, METRICS
 from imdb_pipeline.results.charts import curves
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ HISTORY = (
     "movies",
     "movie_documents",
     "catalogue_changes",
-    "leaderboard",
     "champion",
     "rating_predictions",
     "prediction_ledger",
@@ -86,8 +85,7 @@ def _row(day: str, revisions: Mapping[str, Revision]) -> dict[str, Any]:
     """Return the figures of a day; None where a file expired or was not made."""
     changes = _read(revisions, "catalogue_changes", "summary.json", day).get("counts", {})
     champion = _read(revisions, "champion", CHAMPION)
-    board = _read(revisions, "leaderboard", "leaderboard.json").get("rows", [])
-    judged = next((row for row in board if row["model"] == champion.get("model")), {})
+    metrics = _read(revisions, "champion", METRICS)
     coverage = _read(revisions, "rating_predictions", "coverage.json").get("overall", {}).get("coverage")
     compared = changes.get("previous_day") is not None
     return {
@@ -99,8 +97,8 @@ def _row(day: str, revisions: Mapping[str, Revision]) -> dict[str, Any]:
         },
         "champion": champion.get("id"),
         "trained": champion.get("trained"),
-        "r2": judged.get("r2"),
-        "time_r2": judged.get("time_r2"),
+        "r2": metrics.get("metrics", {}).get("test", {}).get("r2"),
+        "time_r2": ((metrics.get("by_time") or {}).get("metrics", {}).get("test", {})).get("r2"),
         "coverage": None if coverage is None else 100 * coverage,
         "graded": _read(revisions, "prediction_ledger", "score.json").get("graded"),
     }

@@ -18,6 +18,7 @@ GROUPS = {
     "results": ("rating_predictions", "prediction_ledger", "model_card"),
 }
 """The assets that a report reads, by group, in the order of the data; all predictors are of ``models``."""
+_LONGEST = 32
 LINKED = {"model_card": "model_card.html"}
 """Pages beside the report, by asset."""
 
@@ -63,9 +64,15 @@ def _step(name: str, revision: Revision) -> dict[str, Any]:
         "rows": manifest["rows"],
         "seconds": manifest["info"]["seconds"],
         "device": manifest["info"]["device_name"],
-        "settings": ", ".join(f"{key} {value}" for key, value in manifest.get("settings", {}).items() if key != "day"),
+        "settings": _settings(manifest.get("settings", {})),
         "page": beside(revision),
     }
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    """Return settings as they are shown: without the day, and hashes by their first characters."""
+    shown = {name: str(value) for name, value in settings.items() if name != "day"}
+    return ", ".join(f"{name} {value if len(value) <= _LONGEST else value[:12] + '…'}" for name, value in shown.items())
 
 
 def _dumps(revisions: Mapping[str, Revision]) -> list[dict[str, Any]]:

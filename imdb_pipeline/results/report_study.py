@@ -25,6 +25,14 @@ SOURCE = {
 """What is cited, and on which movies its figures are."""
 _LEADERBOARD_NAME = {"transformer, best epoch": "transformer"}
 """Of those of the study's predictors that the leaderboard calls otherwise."""
+_KINDS = {
+    "study": "the study",
+    "again": "its protocol on today's movies",
+    "by_id": "today, by id",
+    "by_time": "today, by time",
+}
+_LOWEST = -0.1
+"""R² below which a dot is drawn at the edge."""
 _ROW = 34
 
 
@@ -41,14 +49,14 @@ def study_section(rows: Sequence[Mapping[str, Any]], told: Mapping[str, Any]) ->
     Returns
     -------
     dict
-        ``source``; ``beside``: a row a predictor, with those of the study first; ``chart``; ``reproduction``: what
-        ``reproduction`` returns.
+        ``source``; ``beside``: a row a predictor, with those of the study first; ``chart``, ``kinds`` of figures in
+        it, by style; ``reproduction``: what ``reproduction`` returns.
     """
     made = reproduction(told)
     if not rows and made is None:
         return None
     beside = side_by_side(rows, made["rows"] if made else [])
-    return {"source": SOURCE, "beside": beside, "chart": _chart(beside), "reproduction": made}
+    return {"source": SOURCE, "beside": beside, "chart": _chart(beside), "kinds": _kinds(beside), "reproduction": made}
 
 
 def side_by_side(rows: Sequence[Mapping[str, Any]], reproduced: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -106,13 +114,18 @@ def _figures(row: Mapping[str, Any] | None, prefix: str = "") -> dict[str, Any] 
     return {"mse": mse, **{name: row.get(prefix + name) for name in ("r2", "r2_low", "r2_high")}}
 
 
+def _kinds(beside: Sequence[Mapping[str, Any]]) -> list[tuple[int, str]]:
+    """Return the style and the name of each kind of figures that there are."""
+    named = enumerate(_KINDS.items(), start=1)
+    return [(style, name) for style, (kind, name) in named if any(row[kind] for row in beside)]
+
+
 def _chart(beside: Sequence[Mapping[str, Any]]) -> Markup:
     """Draw R² of each predictor: the study's, and below it those of today with their intervals."""
-    kinds = ("study", "again", "by_id", "by_time")
-    shown = [row for row in beside if any(row[kind] and row[kind]["r2"] for kind in kinds)]
-    values = [row[kind]["r2"] for row in shown for kind in kinds if row[kind]]
-    ends = [row[kind]["r2_high"] for row in shown for kind in kinds if row[kind] and row[kind]["r2_high"] is not None]
-    low = max(-0.1, min([0.0, *values]))
+    shown = [row for row in beside if any(row[kind] and row[kind]["r2"] for kind in _KINDS)]
+    values = [row[kind]["r2"] for row in shown for kind in _KINDS if row[kind]]
+    ends = [row[kind]["r2_high"] for row in shown for kind in _KINDS if row[kind] and row[kind]["r2_high"] is not None]
+    low = max(_LOWEST, min([0.0, *values]))
     chart = Chart(
         (low, max([0.05, *values, *ends]) * 1.03),
         (0, len(shown) or 1),
@@ -127,7 +140,7 @@ def _chart(beside: Sequence[Mapping[str, Any]]) -> Markup:
             y = chart.place_y(len(shown) - number)
             chart.rule(chart.left, y, chart.width - 14, y, "grid")
         chart.text(chart.left - 8, chart.place_y(middle) + 4, row["predictor"], "end")
-        present = [(style, row[kind]) for style, kind in enumerate(kinds, start=1) if row[kind]]
+        present = [(style, row[kind]) for style, kind in enumerate(_KINDS, start=1) if row[kind]]
         for place, (style, figures) in enumerate(present):
             y = middle + 0.22 * ((len(present) - 1) / 2 - place)
             if figures["r2_low"] is not None and figures["r2_high"] is not None:
