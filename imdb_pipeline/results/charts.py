@@ -159,7 +159,9 @@ def histogram(counts: Sequence[tuple[float, float, int]], x_label: str, y_label:
     """Return bars of (low, high, count); the heights begin at 0."""
     most = max(count for _, _, count in counts)
     chart = Chart((counts[0][0], counts[-1][1]), (0, most * 1.04 or 1))
-    chart.grid(x_label, y_label, x_ticks=_whole_ticks(chart.x) if counts[0][1] - counts[0][0] == 1 else None)
+    whole = _whole_ticks(chart.x) if counts[0][1] - counts[0][0] == 1 else None
+    heights = [(value, tick_text(value)) for value in ticks(*chart.y, 4) if value == round(value)]
+    chart.grid(x_label, y_label, x_ticks=whole, y_ticks=heights)
     for low, high, count in counts:
         if count:
             chart.bar(low, high, count, "s1", f"{round((low + high) / 2, 6):g}: {count:,}")

@@ -55,8 +55,8 @@ def write_report(
     revisions
         What it reports on, by asset: movies, movie_documents, movie_neighbours, movie_map, rating_split, the
         predictors, leaderboard, champion, rating_predictions; where there are any movie_embeddings, catalogue_changes,
-        model_card, prediction_ledger, study_reproduction, evaluation; and what was made on the way. The files of the
-        champion must have been compared with its manifest: its trees are read.
+        model_card, map_page, prediction_ledger, study_reproduction, evaluation; and what was made on the way. The
+        files of the champion must have been compared with its manifest: its trees are read.
     earlier
         What ``report_days.earlier_days`` returned, where there are days before.
     """
@@ -97,7 +97,7 @@ def _sections(
     from imdb_pipeline.results.report_days import days_section
     from imdb_pipeline.results.report_errors import errors_section
     from imdb_pipeline.results.report_learnt import learnt_section
-    from imdb_pipeline.results.report_making import beside, making_section
+    from imdb_pipeline.results.report_making import making_section, pages
     from imdb_pipeline.results.report_maps import map_section
     from imdb_pipeline.results.report_models import models_section, read_json
     from imdb_pipeline.results.report_notable import coming, surprises
@@ -127,7 +127,7 @@ def _sections(
         "audit": models["audit"],
         "on_demand": {name: revisions[name].day for name in ("evaluation", "study_reproduction") if name in revisions},
         "making": making_section(revisions),
-        "card": beside(revisions["model_card"]) if "model_card" in revisions else None,
+        "pages": pages(revisions),
     }
 
 

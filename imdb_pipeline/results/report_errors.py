@@ -73,7 +73,7 @@ def covered(coverage: Mapping[str, Any]) -> dict[str, Any] | None:
     rows = [row for row in ({"votes": "all", **coverage["overall"]}, *coverage["by_votes"]) if row["n"]]
     line = coverage_line(rows, coverage["level"])
     drawn = [{**row, "line": line.drawn(row, "coverage")} for row in rows]
-    shown = [(line.place(value), f"{100 * value:.0f} %") for value in ticks(line.low, line.high, 3)]
+    shown = [(line.place(value), f"{100 * value:.0f} %") for value in ticks(line.low, line.high, 4)]
     return {"level": coverage["level"], "rows": drawn, "ticks": shown} if rows else None
 
 

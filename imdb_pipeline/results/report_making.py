@@ -19,7 +19,7 @@ GROUPS = {
 }
 """The assets that a report reads, by group, in the order of the data; all predictors are of ``models``."""
 _LONGEST = 32
-LINKED = {"model_card": "model_card.html"}
+LINKED = {"model_card": "model_card.html", "map_page": "map.html"}
 """Pages beside the report, by asset."""
 
 
@@ -48,11 +48,13 @@ def making_section(revisions: Mapping[str, Revision]) -> dict[str, Any]:
     }
 
 
-def beside(revision: Revision) -> str | None:
-    """Return the way from a report to a page of another asset in the same store; None where it is no page."""
-    if revision.asset not in LINKED or LINKED[revision.asset] not in revision.manifest["files"]:
-        return None
-    return f"../../../{revision.asset}/{revision.day}/{revision.id}/{LINKED[revision.asset]}"
+def pages(revisions: Mapping[str, Revision]) -> dict[str, str]:
+    """Return the ways from a report to the pages of other assets in the same store, by asset."""
+    return {
+        name: f"../../../{name}/{revisions[name].day}/{revisions[name].id}/{file}"
+        for name, file in LINKED.items()
+        if name in revisions and file in revisions[name].manifest["files"]
+    }
 
 
 def _step(name: str, revision: Revision) -> dict[str, Any]:
@@ -65,7 +67,6 @@ def _step(name: str, revision: Revision) -> dict[str, Any]:
         "seconds": manifest["info"]["seconds"],
         "device": manifest["info"]["device_name"],
         "settings": _settings(manifest.get("settings", {})),
-        "page": beside(revision),
     }
 
 

@@ -50,13 +50,20 @@ def study_section(rows: Sequence[Mapping[str, Any]], told: Mapping[str, Any]) ->
     -------
     dict
         ``source``; ``beside``: a row a predictor, with those of the study first; ``chart``, ``kinds`` of figures in
-        it, by style; ``reproduction``: what ``reproduction`` returns.
+        it by style, and predictors with one ``beyond`` its edge; ``reproduction``: what ``reproduction`` returns.
     """
     made = reproduction(told)
     if not rows and made is None:
         return None
     beside = side_by_side(rows, made["rows"] if made else [])
-    return {"source": SOURCE, "beside": beside, "chart": _chart(beside), "kinds": _kinds(beside), "reproduction": made}
+    return {
+        "source": SOURCE,
+        "beside": beside,
+        "chart": _chart(beside),
+        "kinds": _kinds(beside),
+        "beyond": _beyond(beside),
+        "reproduction": made,
+    }
 
 
 def side_by_side(rows: Sequence[Mapping[str, Any]], reproduced: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -118,6 +125,11 @@ def _kinds(beside: Sequence[Mapping[str, Any]]) -> list[tuple[int, str]]:
     """Return the style and the name of each kind of figures that there are."""
     named = enumerate(_KINDS.items(), start=1)
     return [(style, name) for style, (kind, name) in named if any(row[kind] for row in beside)]
+
+
+def _beyond(beside: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the predictors that are worse than the chart shows."""
+    return [row["predictor"] for row in beside if any(row[kind] and row[kind]["r2"] < _LOWEST for kind in _KINDS)]
 
 
 def _chart(beside: Sequence[Mapping[str, Any]]) -> Markup:
