@@ -27,7 +27,7 @@ _LEADERBOARD_NAME = {"transformer, best epoch": "transformer"}
 """Of those of the study's predictors that the leaderboard calls otherwise."""
 _KINDS = {
     "study": "the study",
-    "again": "its protocol on today's movies",
+    "again": "its protocol, today",
     "by_id": "today, by id",
     "by_time": "today, by time",
 }
@@ -121,10 +121,14 @@ def _figures(row: Mapping[str, Any] | None, prefix: str = "") -> dict[str, Any] 
     return {"mse": mse, **{name: row.get(prefix + name) for name in ("r2", "r2_low", "r2_high")}}
 
 
-def _kinds(beside: Sequence[Mapping[str, Any]]) -> list[tuple[int, str]]:
-    """Return the style and the name of each kind of figures that there are."""
+def _kinds(beside: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return ``kind``, ``name`` and ``style`` of each kind of figures that there are."""
     named = enumerate(_KINDS.items(), start=1)
-    return [(style, name) for style, (kind, name) in named if any(row[kind] for row in beside)]
+    return [
+        {"kind": kind, "name": name, "style": f"s{style}"}
+        for style, (kind, name) in named
+        if any(row[kind] for row in beside)
+    ]
 
 
 def _beyond(beside: Sequence[Mapping[str, Any]]) -> list[str]:
