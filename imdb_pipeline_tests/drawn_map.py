@@ -33,7 +33,10 @@ def draw_catalogue(n: int, *, seed: int = 0) -> Drawn:
     common = (rng.pareto(1.2, (n, 4)) * 40).astype(int) % len(words)
     titles = pl.DataFrame(words[common], schema=list("abcd")).select(
         pl.concat_str(
-            *(pl.when(pl.Series(rng.random(n) < share)).then(name) for name, share in zip("abcd", (1, 0.8, 0.5, 0.25), strict=True)),
+            *(
+                pl.when(pl.Series(rng.random(n) < share)).then(name)
+                for name, share in zip("abcd", (1, 0.8, 0.5, 0.25), strict=True)
+            ),
             separator=" ",
             ignore_nulls=True,
         )
@@ -53,7 +56,9 @@ def draw_catalogue(n: int, *, seed: int = 0) -> Drawn:
             name=pl.Series(words[directors % 5000]) + " " + pl.Series(words[directors // 7 % 5000]),
         )
     ).to_series()
-    basis = np.where(~rated | (rng.random(n) < _SHARE_FUTURE), "future", np.where(rng.random(n) < 0.8, "out_of_fold", "held_out"))
+    basis = np.where(
+        ~rated | (rng.random(n) < _SHARE_FUTURE), "future", np.where(rng.random(n) < 0.8, "out_of_fold", "held_out")
+    )
     prediction = np.clip(rating + rng.normal(0, 1, n), 1, 10)
     return {
         "points": pl.DataFrame({"tconst": tconst, "x": placed[:, 0], "y": placed[:, 1]}),

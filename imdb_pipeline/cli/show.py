@@ -30,6 +30,7 @@ def show_results(folder: Path, day: str) -> None:
         print(f"  {row['cosine']:.3f}  {titled(row)}")
     store = Store(folder / "store")
     print(f"\nreport: {store.released('report').file('report.html')}")
+    print(f"map: {store.released('map_page').file('map.html')}")
     print(f"model card: {store.released('model_card').file('model_card.html')}")
     if not rows:
         print(api.too_few_movies(folder))

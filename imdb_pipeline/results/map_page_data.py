@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NEIGHBOURS = 5
 """How many of each movie the page shows."""
-_REST = 0.005
+_REST = 0.01
 """The share of the movies that may lie outside of what is seen first, on each side."""
 _FAR = 4.0
 """Where these begin at 1, a movie further away than this is drawn here."""
@@ -34,7 +34,8 @@ class PageData:
     ----------
     packed
         gzip of: the length of a header (uint32), the header (JSON: rows, half, genreLists, bases, columns with type, offset and
-        bytes, counted from the header's end), then each column; all little-endian, each part from a multiple of 8.
+        bytes, counted from the header's end), then each column, from a multiple of 8: lines of UTF-8, or the first
+        bytes of all its numbers, then the second ones, and so on, the lowest first.
     counts
         movies, rated, predicted, unseen (predicted by a model that had not seen the rating that they have), directors.
     """
@@ -186,12 +187,16 @@ def _lines(texts: pl.Series) -> list[str]:
 
 
 def _packed(header: dict[str, Any], columns: dict[str, np.ndarray | list[str]]) -> bytes:
+    import numpy as np
+
     parts, offset, told = [], 0, {}
     for name, column in columns.items():
         if isinstance(column, list):
             kind, content = "text", "\n".join(column).encode()
         else:
-            kind, content = str(column.dtype), column.astype(column.dtype.newbyteorder("<")).tobytes()
+            # All first bytes, then all second ones, and so on: gzip makes a tenth less of it, and sooner.
+            planes = column.astype(column.dtype.newbyteorder("<")).reshape(-1, 1).view(np.uint8).T
+            kind, content = str(column.dtype), planes.tobytes()
         told[name] = {"type": kind, "offset": offset, "bytes": len(content)}
         padded = content + bytes(-len(content) % 8)
         parts.append(padded)

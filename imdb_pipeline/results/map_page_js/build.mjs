@@ -1,4 +1,5 @@
 // Bundles main.js with what it imports, and the licences of what is in the bundle at its beginning.
+import { createHash } from "node:crypto";
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { build } from "esbuild";
 
@@ -25,7 +26,11 @@ const notices = packages.map((name) => {
   const text = readFileSync(`${folder}/${file}`, "utf8").trim().replaceAll("*/", "* /");
   return `${name} ${version}\n\n${text.replace(/[^\x20-\x7e\n]/g, (each) => `\\u${each.charCodeAt(0).toString(16).padStart(4, "0")}`)}`;
 });
-const banner = `/*!\nMade by build.mjs from imdb_pipeline/results/map_page_js. It holds:\n\n${notices.join("\n\n----\n\n")}\n*/\n`;
+// So that a test can tell whether it was made again after a change.
+const sources = readdirSync(".").filter((name) => /\.m?js$|^package\.json$/.test(name)).sort();
+const made = createHash("sha256");
+for (const name of sources) made.update(readFileSync(name));
+const banner = `/*!\nMade by build.mjs of imdb_pipeline/results/map_page_js, from sources with sha256 ${made.digest("hex")}. It holds:\n\n${notices.join("\n\n----\n\n")}\n*/\n`;
 const script = banner + result.outputFiles[0].text;
 if (/<\/script|<!--/i.test(script)) throw new Error("the bundle would end the script element that it is put into");
 writeFileSync(OUT, script);

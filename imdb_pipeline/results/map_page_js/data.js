@@ -37,6 +37,17 @@ function decoded(base64) {
   return bytes;
 }
 
+/** Numbers whose bytes lie apart: the first of all, the second of all, and so on. */
+function joined(planes, Kind) {
+  const size = Kind.BYTES_PER_ELEMENT;
+  const n = planes.length / size;
+  const bytes = new Uint8Array(planes.length);
+  for (let plane = 0; plane < size; plane++) {
+    for (let i = 0, to = plane, from = plane * n; i < n; i++, to += size) bytes[to] = planes[from + i];
+  }
+  return new Kind(bytes.buffer);
+}
+
 /** The columns of the page by name, typed arrays and Lines, beside rows, genreLists, bases. */
 export async function readData(base64) {
   if (typeof DecompressionStream === "undefined") {
@@ -47,10 +58,8 @@ export async function readData(base64) {
   const first = 4 + new DataView(buffer).getUint32(0, true);
   const { columns, ...data } = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, first - 4)));
   for (const [name, { type, offset, bytes }] of Object.entries(columns)) {
-    const Kind = ARRAYS[type];
-    data[name] = Kind
-      ? new Kind(buffer, first + offset, bytes / Kind.BYTES_PER_ELEMENT)
-      : new Lines(new TextDecoder().decode(new Uint8Array(buffer, first + offset, bytes)));
+    const part = new Uint8Array(buffer, first + offset, bytes);
+    data[name] = ARRAYS[type] ? joined(part, ARRAYS[type]) : new Lines(new TextDecoder().decode(part));
   }
   data.firstDirector = new Uint32Array(data.rows + 1);
   for (let row = 0; row < data.rows; row++) data.firstDirector[row + 1] = data.firstDirector[row] + data.directors[row];

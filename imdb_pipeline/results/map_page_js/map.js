@@ -44,7 +44,7 @@ export class MovieMap {
       pointSize: Math.max(1.6, Math.min(8, 600 / Math.sqrt(data.rows || 1))),
       colorBy: "valueA",
       opacityBy: "density",
-      opacityByDensityFill: 0.35,
+      opacityByDensityFill: 0.45,
       pointSizeMouseDetection: Math.max(6, Math.min(10, 600 / Math.sqrt(data.rows || 1))),
       actionKeyMap: {},
       deselectOnDblClick: false,
@@ -122,7 +122,7 @@ export class MovieMap {
   /** How far the camera must be to have nearly all movies in view. */
   get #far() {
     const [wide, high] = this.data.half;
-    return Math.max(high, (wide * this.canvas.clientHeight) / this.canvas.clientWidth) * 1.08;
+    return Math.max(high, (wide * this.canvas.clientHeight) / this.canvas.clientWidth) * 1.15;
   }
 
   zoom(factor) {
