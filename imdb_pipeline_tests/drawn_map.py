@@ -8,8 +8,14 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-_SYLLABLES = "ka ro mi su ten lo va ri no bel da se mo ti an gu ler fi os ny é ö ñ ça".split()
-_GENRES = "Drama Comedy Documentary Action Romance Thriller Crime Horror Adventure Family Sci-Fi Western".split()
+_SYLLABLES = (
+    *("ka", "ro", "mi", "su", "ten", "lo", "va", "ri", "no", "bel", "da", "se", "mo", "ti", "an", "gu", "ler", "fi"),
+    *("os", "ny", "é", "ö", "ñ", "ça"),
+)
+_GENRES = (
+    *("Drama", "Comedy", "Documentary", "Action", "Romance", "Thriller", "Crime", "Horror", "Adventure", "Family"),
+    *("Sci-Fi", "Western"),
+)
 _SHARE_UNRATED, _SHARE_FUTURE = 0.04, 0.06
 
 

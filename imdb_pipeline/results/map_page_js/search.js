@@ -19,6 +19,7 @@ export function folded(text) {
   const known = new Map();
   return text
     .toLowerCase()
+    .replace(/['\u2019](?=[a-z]{1,2}(?![a-z]))/g, "") // what's is whats, and l'avventura two words
     .replace(/[^a-z0-9 \n]+/g, (part) => {
       if (!known.has(part)) known.set(part, simplified(part));
       return known.get(part);
