@@ -237,6 +237,20 @@ def test_the_map_is_moved_by_keys_and_buttons(page):
     assert looks[0] == looks[3]
 
 
+def test_fingers_pan_and_zoom(page):
+    x, y = middle(page)
+    views = [page.evaluate("document.getElementById('over').toDataURL()")]
+    for fingers in ([[(0, 0)], [(60, 30)]], [[(-20, 0), (20, 0)], [(-80, 0), (80, 0)]]):
+        for kind, at in zip(("touchStart", "touchMove"), fingers, strict=True):
+            points = [{"x": x + dx, "y": y + dy, "id": number} for number, (dx, dy) in enumerate(at)]
+            page.send("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+        page.send("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+        drawn_colours(page)
+        views.append(page.evaluate("document.getElementById('over').toDataURL()"))
+    assert len(set(views)) == 3
+    assert "search for a title" in text(page, "#movie")
+
+
 def test_a_title_that_means_harm_is_text_wherever_it_is_shown(page):
     assert search(page, "onerror") == [HARMFUL.replace("\u202e", "")]
     press(page, "Enter")

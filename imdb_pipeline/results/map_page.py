@@ -1,7 +1,7 @@
 """``map_page``: the map as one HTML file that opens from disk with no network, for looking around in.
 
-What the browser does with it is in ``map_page_js/``, bundled into ``templates/map_page.min.js``; how the data lie in the
-file, in ``map_page_data``.
+What the browser does with it is in ``map_page_js/``, bundled into ``templates/map_page.min.js``; how the data lie in
+the file, in ``map_page_data``.
 """
 
 from __future__ import annotations

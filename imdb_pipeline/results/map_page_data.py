@@ -1,7 +1,7 @@
 """The data of the map page: columns of numbers and lines of text, one after the other, gzipped.
 
-Rows are in the order in which they are drawn: movies without votes first, those with most last, so that these lie on top
-and are the first that a search finds by going backwards. ``map_page_js/data.js`` reads it.
+Rows are in the order in which they are drawn: movies without votes first, those with most last, so that these lie on
+top, and a search ranks by row. ``map_page_js/data.js`` reads it.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class PageData:
     Attributes
     ----------
     packed
-        gzip of: the length of a header (uint32), the header (JSON: rows, half, genreLists, bases, columns with type, offset and
-        bytes, counted from the header's end), then each column, from a multiple of 8: lines of UTF-8, or the first
-        bytes of all its numbers, then the second ones, and so on, the lowest first.
+        gzip of: the length of a header (uint32), the header (JSON: rows, half, genreLists, bases, columns with type,
+        offset and bytes, counted from the header's end), then each column, from a multiple of 8: lines of UTF-8, or
+        the first bytes of all its numbers, then the second ones, and so on, the lowest first.
     counts
         movies, rated, predicted, unseen (predicted by a model that had not seen the rating that they have), directors.
     """

@@ -52,7 +52,6 @@ class App {
     const why = unsupported();
     if (why) {
       showPicture(why);
-      byId("colour-by").hidden = true;
       return;
     }
     const colours = colourings(this.data);
