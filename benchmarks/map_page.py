@@ -1,10 +1,10 @@
-"""What the page of the map costs: to write, to open, to search, to filter, to colour and to zoom, in headless Chromium.
+"""What the page of the map costs: to write, to open, to search, to filter, to colour, to zoom; in headless Chromium.
 
     python benchmarks/map_page.py [--movies N] [--quick] [--json]
 
 The movies are drawn at random. The reference, of ratio 1, is a page that holds the same as plain JSON: to write it for
-the first rows (CPU seconds), to open and parse it (it draws nothing) for the others (wall seconds). Each page is written
-in a process of its own from Parquet files. Of what the browser does, one of several is shown, the median, and the
+the first rows (CPU seconds), to open and parse it (it draws nothing) for the others (wall seconds). Each page is
+written in a process of its own from Parquet files. Of what the browser does, one of several is shown, the median, and the
 slowest; CPU seconds are of the page's process, and memory is its JavaScript heap. Where there is no GPU, Chromium draws
 by software (SwiftShader): frames, and the first one, then take many times longer than on any GPU.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 MOVIES, QUICK_MOVIES = 240_000, 20_000
-FRAMES = 40
+FRAMES = 12
 READ = """import sys, polars as pl
 from pathlib import Path
 folder, path = map(Path, sys.argv[1:])

@@ -56,16 +56,12 @@ def write_map_page(
     """
     from importlib.resources import files
 
-    import polars as pl
     from jinja2 import Environment, PackageLoader
 
     from imdb_pipeline.results.map_page_data import page_data
     from imdb_pipeline.results.plots import draw_map, embedded
 
     data = page_data(points, movies, neighbours, predictions)
-    rated = points.join(
-        movies.select("tconst", "average_rating").collect(), on="tconst", how="left", maintain_order="left"
-    )
     packaged = files("imdb_pipeline.results") / "templates"
     script, style = ((packaged / name).read_text(encoding="utf-8") for name in ("map_page.min.js", "map_page.css"))
     environment = Environment(loader=PackageLoader("imdb_pipeline.results"), autoescape=True, trim_blocks=True)
@@ -79,7 +75,7 @@ def write_map_page(
         style=style,
         script_hash=_csp_hash(script),
         style_hash=_csp_hash(style),
-        picture=embedded(draw_map(rated.select(pl.col("x", "y", "average_rating")))),
+        picture=embedded(draw_map(data.places)),
         data=base64.b64encode(data.packed).decode(),
     )
     written = path.write_bytes(html.encode())

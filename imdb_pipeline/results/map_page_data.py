@@ -36,11 +36,14 @@ class PageData:
         gzip of: the length of a header (uint32), the header (JSON: rows, half, genreLists, bases, columns with type,
         offset and bytes, counted from the header's end), then each column, from a multiple of 8: lines of UTF-8, or
         the first bytes of all its numbers, then the second ones, and so on, the lowest first.
+    places
+        x, y, average_rating of its rows, where the map has them.
     counts
         movies, rated, predicted, unseen (predicted by a model that had not seen the rating that they have), directors.
     """
 
     packed: bytes
+    places: pl.DataFrame
     counts: dict[str, int]
 
 
@@ -91,7 +94,7 @@ def page_data(
     }
     listed = [each.split("\n") if each else [] for each in genre_lists]
     header = {"rows": len(rows), "half": half, "genreLists": listed, "bases": bases}
-    return PageData(_packed(header, columns), counts)
+    return PageData(_packed(header, columns), rows.select("x", "y", "average_rating"), counts)
 
 
 def _described(movies: pl.LazyFrame, points: pl.DataFrame) -> pl.DataFrame:
