@@ -2,11 +2,11 @@
 
     python benchmarks/map_page.py [--movies N] [--quick] [--json]
 
-The movies are drawn at random. The reference, of ratio 1, is a page that holds the same as plain JSON: to write it for
-the first rows (CPU seconds), to open and parse it (it draws nothing) for the others (wall seconds). Each page is
-written in a process of its own from Parquet files. Of what the browser does, one of several is shown, the median, and the
-slowest; CPU seconds are of the page's process, and memory is its JavaScript heap. Where there is no GPU, Chromium draws
-by software (SwiftShader): frames, and the first one, then take many times longer than on any GPU.
+The movies are drawn at random. The reference, of ratio 1, is a page that holds the same as plain JSON: to write it, by
+CPU seconds, for the first rows; to open and parse it (it draws nothing), by wall seconds, for the others. Each page is
+written in a process of its own from Parquet files. What the browser does several times is shown by its median, with the
+slowest beside it; its CPU seconds are of the page's process, its memory is the JavaScript heap. Where there is no GPU,
+Chromium draws by software (SwiftShader): frames, and the first one, then take many times longer than on any GPU.
 """
 
 from __future__ import annotations
