@@ -84,13 +84,10 @@ def leaderboard(home: str | Path | None = None) -> list[dict[str, Any]]:
     time_r2 (by time; None where the years do not allow it), beats_mean (on validation, paired), fit_seconds and device.
     Empty where there are too few movies to learn from.
     """
-    store = _store(home)
-    board = json.loads(store.released("leaderboard").file("leaderboard.json").read_bytes())
-    rows = []
-    for row in board["rows"]:
-        info = store.released(f"{row['model']}_predictor").manifest["info"]
-        rows.append({**row, "fit_seconds": info["fit_seconds"], "device": info["device"]})
-    return rows
+    from imdb_pipeline.released import Release
+    from imdb_pipeline.serving import leaderboard_rows
+
+    return leaderboard_rows(Release(_store(home)))
 
 
 def too_few_movies(home: str | Path | None = None) -> str | None:
@@ -136,9 +133,11 @@ def similar(
     NotPublishedError
         The home was made by a version that did not mask titles; the message says what to do.
     """
-    from imdb_pipeline.similar import similar_movies
+    from imdb_pipeline.released import Release
+    from imdb_pipeline.similar import SimilarMovies, Wanted
 
-    return similar_movies(_store(home), movie, k=k, mask_title=mask_title, years=years, min_votes=min_votes)
+    wanted = Wanted(k, *(years or (None, None)), min_votes=min_votes)
+    return SimilarMovies(Release(_store(home))).to_movie(movie, wanted, mask_title=mask_title)
 
 
 def predict(movie: str | Path | dict[str, Any], *, home: str | Path | None = None) -> dict[str, Any]:

@@ -80,12 +80,22 @@ def read_new_movie(path: Path, movies: pl.DataFrame) -> NewMovie:
         raise InputError(f"{path}: {error.strerror}; give a JSON file of a movie") from None
     if len(content) > MAX_BYTES:
         raise InputError(f"{path}: larger than {MAX_BYTES:,} bytes; give the JSON of one movie")
+    return new_movie(parse_json(content, source=str(path)), movies, source=str(path))
+
+
+def parse_json(content: bytes, *, source: str) -> Any:
+    """Return a JSON value; messages call it ``source``.
+
+    Raises
+    ------
+    InputError
+        It is no JSON, a name stands twice in one object, or it is nested too deep.
+    """
     try:
-        value = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_object, parse_constant=_no_constant)
+        return json.loads(content.decode("utf-8-sig"), object_pairs_hook=_object, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         reason = "nested too deep" if isinstance(error, RecursionError) else error
-        raise InputError(f"{path}: not a movie in JSON ({reason}); correct it") from None
-    return new_movie(value, movies, source=str(path))
+        raise InputError(f"{source}: not a movie in JSON ({reason}); correct it") from None
 
 
 def new_movie(value: Any, movies: pl.DataFrame, *, source: str) -> NewMovie:

@@ -1,0 +1,79 @@
+"""The process: its socket, its signals, its log."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from imdb_pipeline.errors import InputError
+from imdb_pipeline.results.report import COURTESY
+from imdb_pipeline.service.app import create_app
+from imdb_pipeline.service.current import CurrentRelease
+from imdb_pipeline.service.guard import LOOPBACK, Guard
+from imdb_pipeline.settings import load_settings
+from imdb_pipeline.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from starlette.types import ASGIApp
+
+log = logging.getLogger(__name__)
+
+GRACEFUL_SECONDS = 10
+_BACKLOG = 512
+_MOST_CONNECTIONS = 1_000
+_KEEP_ALIVE_SECONDS = 65
+"""Longer than a reverse proxy keeps what it will use again, which is mostly 60."""
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises
+    ------
+    InputError
+        The port is in use or not ours to take, or the host is none of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{host} port {port}: {reason}; give another --port or --host") from None
+
+
+def is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def application(home: Path, *, host: str) -> ASGIApp:
+    """Return what answers for a home, guarded."""
+    settings = load_settings(home)
+    current = CurrentRelease(Store(home / "store"))
+    app = create_app(current, stale_hours=settings.alerts.stale_hours)
+    bracketed = f"[{host}]" if ":" in host else host
+    headers = [] if settings.source == "sample" else [("x-data-courtesy", COURTESY)]
+    return Guard(app, hosts={*LOOPBACK, bracketed, *settings.serve.allowed_hosts}, headers=headers)
+
+
+def serve(app: ASGIApp, listening: socket.socket) -> None:
+    """Answer until SIGTERM or SIGINT; requests in flight are answered first, for at most ``GRACEFUL_SECONDS``."""
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        limit_concurrency=_MOST_CONNECTIONS,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACEFUL_SECONDS,
+    )
+    for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them again when all is done
+        signal.signal(number, signal.SIG_IGN)
+    uvicorn.Server(config).run(sockets=[listening])
