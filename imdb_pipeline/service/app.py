@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 
     from imdb_pipeline.service.current import CurrentRelease
     from imdb_pipeline.service.loaded import LoadedRelease
-
-log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 2.0
 _RETRY = {"retry-after": "5"}
@@ -224,10 +221,7 @@ def _serve_page(app: FastAPI, path: str, asset: str, what: str, loaded: Any) -> 
 async def _warm(current: CurrentRelease, workers: Workers) -> None:
     """Load the models of the first release once it answers already."""
     if current.loaded is not None:
-        try:
-            await workers.do(current.loaded.warm)
-        except PipelineError as error:
-            log.warning("what needs a model is not answered: %s", error)
+        await workers.do(current.warm, current.loaded)
 
 
 def _wanted(asked: models.Filters) -> Wanted:

@@ -64,6 +64,14 @@ class CurrentRelease:
             await asyncio.sleep(seconds)
             await asyncio.to_thread(self.check)
 
+    @staticmethod
+    def warm(loaded: LoadedRelease) -> None:
+        """Load the models of a release, where they can be: what needs none is answered all the same."""
+        try:
+            loaded.warm()
+        except PipelineError as error:
+            log.warning("what needs a model is not answered: %s", error)
+
     def _load(self) -> None:
         old = self.loaded
         current = self._store.current()
@@ -74,7 +82,7 @@ class CurrentRelease:
         started = time.monotonic()
         new = LoadedRelease(self._store, masked=old is not None and old.similar.masks_titles)
         if old is not None:
-            new.warm()
+            self.warm(new)
         self.loaded = new
         log.info("serving %s, read in %.1f s", new.id, time.monotonic() - started)
         del old

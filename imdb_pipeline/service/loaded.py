@@ -1,7 +1,7 @@
 """A release in memory: all that the service answers from.
 
-Nothing of it is read from disk later, but for the encoder's files and the champion's when they are first needed, so that
-a release that was replaced may expire while it answers.
+Nothing of it is read from disk later, so that it may expire while it answers; but for the files of the encoder and the
+champion, which ``warm`` reads.
 """
 
 from __future__ import annotations
