@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from imdb_pipeline.compute import Compute
     from imdb_pipeline.embeddings.encoder import Encoder
     from imdb_pipeline.results.new_movie import NewMovie
+    from imdb_pipeline.results.people_named import NamesHeld
     from imdb_pipeline.store import Revision, Store
 
 _TABLES = (
@@ -73,8 +74,8 @@ class ServedRelease:
         Where it lies.
     release
         The one that answers, also after it has been replaced; None: the one that is current now.
-    encode
-        Its encoder, where it is loaded already.
+    encode, names
+        Its encoder, and the names in its catalogue, where somebody has them already.
 
     Raises
     ------
@@ -82,8 +83,15 @@ class ServedRelease:
         There is no release, it has no champion, or one of an older version; the message says what to do.
     """
 
-    def __init__(self, store: Store, release: Release | None = None, encode: DocumentEncoder | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        release: Release | None = None,
+        encode: DocumentEncoder | None = None,
+        names: NamesHeld | None = None,
+    ) -> None:
         self._store = store
+        self._known_names = names
         self._release = Release(store) if release is None else release
         self._encode = DocumentEncoder(self._release) if encode is None else encode
         self._champion = self._release.revision("champion")
@@ -274,9 +282,9 @@ class ServedRelease:
         return self._listed.join(predicted, on="tconst", how="semi", maintain_order="left")
 
     @cached_property
-    def _people(self) -> pl.DataFrame:
+    def _people(self) -> pl.DataFrame | NamesHeld:
         """All credits, to look people up; and the genres, to know how they are spelt."""
-        return self._movies.select("credits", "genres").collect()
+        return self._known_names or self._movies.select("credits", "genres").collect()
 
 
 def leaderboard_rows(release: Release) -> list[dict[str, Any]]:

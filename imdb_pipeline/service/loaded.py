@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from imdb_pipeline.errors import InputError, NotPublishedError, PipelineError
 from imdb_pipeline.freshness import freshness
 from imdb_pipeline.released import Release
+from imdb_pipeline.results.people_named import NamesHeld
 from imdb_pipeline.serving import DocumentEncoder, ServedRelease, leaderboard_rows
 from imdb_pipeline.similar import SimilarMovies, UnknownMovieError
 
@@ -68,6 +69,7 @@ class LoadedRelease:
         self.similar = SimilarMovies(release)
         self.similar.hold(masked=masked)
         self._encode = DocumentEncoder(release)
+        self._names = NamesHeld.of(self._movies)
         self._pages = {asset: release.revision(asset).file(name).read_bytes() for asset, name in self._there(PAGES)}
         self._leaderboard = leaderboard_rows(release) if release.has("leaderboard") else None
         self._no_champion = f"the release of {release.day} holds no champion"
@@ -116,7 +118,7 @@ class LoadedRelease:
         """
         from imdb_pipeline.results.new_movie import new_movie
 
-        return new_movie(value, self._movies.select("credits", "genres"), source="the movie").document
+        return new_movie(value, self._names, source="the movie").document
 
     def predictor(self) -> ServedRelease:
         """Return what predicts.
@@ -191,7 +193,7 @@ class LoadedRelease:
         if not self.release.has("champion"):
             return None
         try:
-            served = ServedRelease(self.release.store, self.release, self._encode)
+            served = ServedRelease(self.release.store, self.release, self._encode, self._names)
             served.hold()
         except PipelineError as error:
             self._no_champion = str(error)
