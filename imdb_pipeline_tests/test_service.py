@@ -432,7 +432,7 @@ def test_the_loop_goes_on_while_workers_work_and_too_many_questions_are_turned_a
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_command_serves_until_a_signal_answers_what_is_in_flight_and_exits_0(home, tconst, number):
+def test_the_command_serves_until_a_signal_answers_what_is_in_flight_and_exits_0(home, number):
     command = [sys.executable, "-m", "imdb_pipeline.cli", "serve", "--home", str(home), "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -442,8 +442,6 @@ def test_the_command_serves_until_a_signal_answers_what_is_in_flight_and_exits_0
         address = line.split()[0]
         port = address.rpartition(":")[2]
         assert httpx.get(f"{address}/healthz", timeout=60).json()["day"] == DAY
-        answers = []
-        asking = threading.Thread(target=lambda: answers.append(httpx.get(f"{address}/explain/{tconst}", timeout=60)))
         if number == signal.SIGTERM:
             taken = run_command("serve", "--home", home, "--port", port)
             assert (taken.status, taken.out) == (1, "")
@@ -453,8 +451,6 @@ def test_the_command_serves_until_a_signal_answers_what_is_in_flight_and_exits_0
                 process.send_signal(number)
                 assert len(in_flight.read()) == int(in_flight.headers["content-length"])
         else:
-            asking.start()
-            asking.join()
             process.send_signal(number)
         _, errors = process.communicate(timeout=60)
     finally:

@@ -30,12 +30,13 @@ def serve(
     if find_spec("fastapi") is None or find_spec("uvicorn") is None:
         fail("serve needs fastapi and uvicorn: pip install 'imdb-pipeline[serve]'")
     _share_cores()
-    from imdb_pipeline.service.server import application, bind, is_loopback
+    from imdb_pipeline.service.server import application, bind, exit_when_told, is_loopback
     from imdb_pipeline.service.server import serve as run
 
     folder = home_path(home)
     application_ = application(folder, host=host)
     with bind(host, port) as listening:
+        exit_when_told()
         _log_to_stderr()
         if not is_loopback(host):
             print(

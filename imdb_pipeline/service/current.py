@@ -35,7 +35,7 @@ class CurrentRelease:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._seen: tuple[int, ...] | None = None
+        self._seen: tuple[int, ...] | None = ()
         self._again = 0.0
         self.loaded: LoadedRelease | None = None
         self.problem: str | None = None

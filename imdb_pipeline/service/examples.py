@@ -143,12 +143,12 @@ LEADERBOARD = [
 ]
 
 HEALTH = {
-    "status": "ok",
+    "status": "behind",
     "day": "2026-03-04",
     "release": "2026-03-04-5d2a91c7",
     "released_at": "2026-03-04T06:12:07+00:00",
     "age_hours": 7.5,
-    "problem": None,
+    "problem": "store/movies/2026-03-05/20260305T061207.000001-9c31e0aa: the manifest cannot be read",
     "version": "0.1.0",
 }
 

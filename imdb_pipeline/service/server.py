@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import logging
+import os
 import signal
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from starlette.types import ASGIApp
-
-log = logging.getLogger(__name__)
 
 GRACEFUL_SECONDS = 10
 _BACKLOG = 512
@@ -43,7 +42,8 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+        number = getattr(error, "errno", None) or 0
+        reason = os.strerror(number) if number > 0 else getattr(error, "strerror", None) or error
         raise InputError(f"{host} port {port}: {reason}; give another --port or --host") from None
 
 
@@ -61,6 +61,19 @@ def application(home: Path, *, host: str) -> ASGIApp:
     return Guard(app, hosts={*LOOPBACK, bracketed, *settings.serve.allowed_hosts}, headers=headers)
 
 
+def exit_when_told() -> None:
+    """Have SIGTERM and SIGINT end the process with status 0.
+
+    While requests are answered, uvicorn takes them; when it is done it raises them again.
+    """
+
+    def leave(number: int, frame: object) -> None:
+        sys.exit(0)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, leave)
+
+
 def serve(app: ASGIApp, listening: socket.socket) -> None:
     """Answer until SIGTERM or SIGINT; requests in flight are answered first, for at most ``GRACEFUL_SECONDS``."""
     config = uvicorn.Config(
@@ -74,6 +87,4 @@ def serve(app: ASGIApp, listening: socket.socket) -> None:
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
     )
-    for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them again when all is done
-        signal.signal(number, signal.SIG_IGN)
     uvicorn.Server(config).run(sockets=[listening])
