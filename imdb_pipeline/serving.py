@@ -168,6 +168,15 @@ class ServedRelease:
         basis = "few_votes" if self._learnt_from(FEW_VOTES, row["tconst"]) else "future"
         return {**_known(row), **answer, **self._names, **rated, "basis": basis}
 
+    def held_predictions(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return what ``predict`` does of those ids that the predictions table has, by id."""
+        import polars as pl
+
+        table = self._release.table("rating_predictions", "predictions.parquet")
+        held = table.filter(pl.col("tconst").is_in(list(ids))).collect()
+        titled = held.join(self._listed.select("tconst", "title", "release_year"), on="tconst", how="left")
+        return {row["tconst"]: {**row, **self._names} for row in titled.to_dicts()}
+
     def explain(self, movie: str | Path | dict[str, Any], *, directors: Sequence[str] = ()) -> dict[str, Any]:
         """Return what each field and each person adds to a movie's predicted rating: see ``api.explain``."""
         new = self._new(movie)
@@ -285,16 +294,6 @@ class ServedRelease:
     def _people(self) -> pl.DataFrame | NamesHeld:
         """All credits, to look people up; and the genres, to know how they are spelt."""
         return self._known_names or self._movies.select("credits", "genres").collect()
-
-
-def leaderboard_rows(release: Release) -> list[dict[str, Any]]:
-    """Return one row per predictor, the best on validation first: see ``api.leaderboard``."""
-    board = json.loads(release.revision("leaderboard").file("leaderboard.json").read_bytes())
-    rows = []
-    for row in board["rows"]:
-        info = release.revision(f"{row['model']}_predictor").manifest["info"]
-        rows.append({**row, "fit_seconds": info["fit_seconds"], "device": info["device"]})
-    return rows
 
 
 def released_compute(release: Release) -> Compute:

@@ -8,13 +8,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.errors import InputError, NotPublishedError
+from imdb_pipeline.released import Release
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
     from imdb_pipeline.embeddings.masking import MaskedTitles
-    from imdb_pipeline.released import Release
+    from imdb_pipeline.store import Store
 
 CLOSE_TITLES = 3
 LISTED_TITLES = 8
@@ -87,6 +88,20 @@ class Wanted:
             *([f"up to {last}"] if last is not None else []),
             *([f"with {votes:,} votes or more"] if votes else []),
         ]
+
+
+def similar_movies(
+    store: Store,
+    movie: str,
+    *,
+    k: int,
+    mask_title: bool = False,
+    years: tuple[int | None, int | None] | None = None,
+    min_votes: int = 0,
+) -> list[dict[str, Any]]:
+    """Return the k nearest movies of the current release: see ``api.similar``; without ``asked``."""
+    wanted = Wanted(k, *(years or (None, None)), min_votes=min_votes)
+    return SimilarMovies(Release(store)).to_movie(movie, wanted, mask_title=mask_title)
 
 
 class SimilarMovies:

@@ -30,8 +30,10 @@ from imdb_pipeline.service.current import CurrentRelease
 from imdb_pipeline.service.guard import Guard
 from imdb_pipeline.service.server import application
 from imdb_pipeline.service.workers import MAX_WAITING, BusyError, Workers
+from imdb_pipeline.serving import ServedRelease
+from imdb_pipeline.similar import similar_movies
+from imdb_pipeline.standings import read_leaderboard
 from imdb_pipeline.store import Store
-from imdb_pipeline_tests.blend_home import blend_home
 from imdb_pipeline_tests.commands import run_command
 from imdb_pipeline_tests.conftest import DAY
 from imdb_pipeline_tests.serving_http import point, served, until
@@ -42,13 +44,24 @@ FILM = {"title": "Not Made Yet", "genres": ["Drama", "Splatter"], "actors": ["No
 
 
 @pytest.fixture(scope="module")
-def home(held_home, tmp_path_factory):
+def home(held_home, answering_home, tmp_path_factory):
     """The small home with a champion that can serve, released with all else."""
-    home = blend_home(held_home, tmp_path_factory.mktemp("service"))
-    made, store = Store(home / "store"), Store(held_home / "store")
-    shutil.copy(store.root / "CURRENT", made.root / "CURRENT")
-    point(made, **{asset: made.get(asset, DAY) for asset in ("champion", "rating_predictions")})
+    home = shutil.copytree(answering_home, tmp_path_factory.mktemp("service") / "home")
+    store = Store(home / "store")
+    shutil.copy(held_home / "store" / "CURRENT", store.root / "CURRENT")
+    point(store, **{asset: store.get(asset, DAY) for asset in ("champion", "rating_predictions")})
     return home
+
+
+@pytest.fixture(scope="module")
+def store(home):
+    return Store(home / "store")
+
+
+@pytest.fixture(scope="module")
+def uncached(store):
+    """What answers on the command line."""
+    return ServedRelease(store)
 
 
 @pytest.fixture(scope="module")
@@ -84,19 +97,20 @@ def publish_movies(home: Path, **columns: pl.Expr):
     ],
     ids=str,
 )
-def test_similar_movies_are_those_of_the_api(service, home, tconst, asked):
+def test_similar_movies_are_those_of_the_command_line(service, store, tconst, asked):
     found = service.get(f"/similar/{tconst}", **asked)
     years = asked.get("from_year"), asked.get("to_year")
     rest = {name: asked[name] for name in ("k", "min_votes", "mask_title") if name in asked}
-    assert found == api.similar(tconst, years=years, home=home, **rest)
+    assert found == similar_movies(store, tconst, years=years, **{"k": 10, **rest})
     TypeAdapter(list[models.SimilarMovie]).validate_python(found)
 
 
-def test_a_title_an_id_and_a_text_find_similar_movies(service, home, tconst):
+def test_a_title_an_id_and_a_text_find_similar_movies(service, home, store, tconst):
     movies = api.load_movies(home).join(api.load_map(home), on="tconst", how="semi")
     title = movies.filter(pl.col("title").str.to_lowercase().is_unique())["title"][0]
-    assert service.get("/similar", title=title.upper(), k=4) == api.similar(title, k=4, home=home)
-    assert service.get("/similar", title=tconst, mask_title=True) == api.similar(tconst, mask_title=True, home=home)
+    assert service.get("/similar", title=title.upper(), k=4) == similar_movies(store, title, k=4)
+    masked = similar_movies(store, tconst, k=10, mask_title=True)
+    assert service.get("/similar", title=tconst, mask_title=True) == masked
     found = service.get("/similar", text="a war in the far north", k=4, from_year=1990)
     assert len(found) == 4
     assert min(each["release_year"] for each in found) >= 1990
@@ -111,31 +125,31 @@ def test_a_movie_described_as_one_of_the_catalogue_is_most_like_that_one(service
     assert answer.json()[0]["cosine"] == pytest.approx(1, abs=1e-3)
 
 
-def test_predictions_are_those_of_the_api(service, home):
+def test_predictions_are_those_of_the_command_line(service, home, uncached):
     movies, table = api.load_movies(home), api.load_predictions(home)
     without = movies.join(table, on="tconst", how="anti")["tconst"][0]
     for asked in (table["tconst"][0], table.filter(basis="future")["tconst"][0], without):
         answer = service.get(f"/predict/{asked}")
-        assert answer == api.predict(asked, home=home)
+        assert answer == uncached.predict(asked)
         models.Prediction.model_validate(answer)
     answer = service.client.post("/predict", json=FILM).json()
-    assert answer == api.predict(FILM, home=home)
+    assert answer == uncached.predict(FILM)
     assert answer["unknown_genres"] == ["Splatter"]
     models.DescribedPrediction.model_validate(answer)
 
 
-def test_explanations_are_those_of_the_api(service, home, tconst):
+def test_explanations_are_those_of_the_command_line(service, uncached, tconst):
     directors = ["nm0000001", "No Such Director"]
     answer = service.get(f"/explain/{tconst}", director=directors)
-    assert answer == api.explain(tconst, directors=directors, home=home)
+    assert answer == uncached.explain(tconst, directors=directors)
     assert [each["person"] for each in answer["unknown"]] == directors
     models.Explanation.model_validate(answer)
     answer = service.client.post("/explain", json=FILM).json()
-    assert answer == api.explain(FILM, home=home)
+    assert answer == uncached.explain(FILM)
     models.DescribedExplanation.model_validate(answer)
 
 
-def test_the_catalogue_and_the_leaderboard_are_those_of_the_api(service, home, tconst):
+def test_the_catalogue_and_the_leaderboard_are_those_of_the_release(service, home, store, tconst):
     row = api.load_movies(home).filter(tconst=tconst).row(0, named=True)
     assert service.get(f"/movies/{tconst}") == row
     models.Movie.model_validate(row)
@@ -143,7 +157,7 @@ def test_the_catalogue_and_the_leaderboard_are_those_of_the_api(service, home, t
     assert row["title"].lower() in found[0]["title"].lower()
     TypeAdapter(list[models.ListedMovie]).validate_python(found)
     board = service.get("/leaderboard")
-    assert board == json.loads(json.dumps(api.leaderboard(home)))
+    assert board == json.loads(json.dumps(read_leaderboard(store)))
     TypeAdapter(list[models.LeaderboardRow]).validate_python(board)
 
 
@@ -288,8 +302,9 @@ def test_openapi_describes_every_path_and_its_examples_are_answers(service):
                     named = schema.get("$ref") or schema.get("items", {}).get("$ref")
                     if "example" in content and named:
                         model = getattr(models, named.rpartition("/")[2])
-                        many = "items" in schema
-                        TypeAdapter(list[model] if many else model).validate_python(content["example"])
+                        example = content["example"]
+                        for answer in example if "items" in schema else [example]:
+                            model.model_validate(answer)
     assert service.client.post("/predict", json=examples.DESCRIBED).status_code == 200
 
 

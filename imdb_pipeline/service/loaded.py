@@ -15,8 +15,9 @@ from imdb_pipeline.errors import InputError, NotPublishedError, PipelineError
 from imdb_pipeline.freshness import freshness
 from imdb_pipeline.released import Release
 from imdb_pipeline.results.people_named import NamesHeld
-from imdb_pipeline.serving import DocumentEncoder, ServedRelease, leaderboard_rows
+from imdb_pipeline.serving import DocumentEncoder, ServedRelease
 from imdb_pipeline.similar import SimilarMovies, UnknownMovieError
+from imdb_pipeline.standings import read_leaderboard
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,7 +72,7 @@ class LoadedRelease:
         self._encode = DocumentEncoder(release)
         self._names = NamesHeld.of(self._movies)
         self._pages = {asset: release.revision(asset).file(name).read_bytes() for asset, name in self._there(PAGES)}
-        self._leaderboard = leaderboard_rows(release) if release.has("leaderboard") else None
+        self._leaderboard = read_leaderboard(store, release.content) if release.has("leaderboard") else None
         self._no_champion = f"the release of {release.day} holds no champion"
         self._served = self._load_served()
         voted = self._movies.select(_SHOWN).sort("num_votes", "tconst", descending=[True, False], nulls_last=True)

@@ -1,4 +1,4 @@
-"""A home in which a blend with trees serves: what wins on so few movies is chance."""
+"""A home whose champion is a blend with trees: what ``predict`` and ``explain`` are tried on."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ from imdb_pipeline.models.examples import INPUT_COLUMNS, Inputs
 from imdb_pipeline.store import Store
 from imdb_pipeline_tests.conftest import DAY
 
-SERVED = ("champion", "movies", "movie_documents", "movie_embeddings", "rating_predictions")
-
 
 def release(store: Store, **files) -> None:
-    """Publish ``champion`` and ``rating_predictions`` as ``files`` writes them into a folder, and release them."""
+    """Publish assets as ``files`` writes them into a folder, and release them with what was not made from others."""
     for asset, write in files.items():
         with store.stage(asset) as folder:
             write(folder)
             store.publish(
                 folder, asset=asset, day=DAY, key="", code_version="", inputs={}, settings={}, rows=1, info={}
             )
-    store.release(DAY, {asset: store.get(asset, DAY) for asset in SERVED})
+    released = store.current()
+    assert released is not None
+    held = {asset: store.get(asset, DAY) for asset in released["assets"]}
+    stale = {"champion", "rating_predictions"}
+    store.release(DAY, {asset: each for asset, each in held.items() if stale.isdisjoint(each.manifest["inputs"])})
 
 
-def blend_home(held_home: Path, folder: Path) -> Path:
-    """Return a copy of the small home with a champion that is made here."""
+def make_answering_home(held_home: Path, home: Path) -> Path:
+    """Copy the small home and let a blend with trees serve in it: what wins on so few movies is chance."""
     from imdb_pipeline.embeddings.cache import load_embeddings
     from imdb_pipeline.models import boosting, ridge
     from imdb_pipeline.models.blend import BlendModel
@@ -37,7 +39,7 @@ def blend_home(held_home: Path, folder: Path) -> Path:
     from imdb_pipeline.models.fitting import judge
     from imdb_pipeline.results.predictions import predictions_table
 
-    home = shutil.copytree(held_home, folder / "home")
+    shutil.copytree(held_home, home)
     store = Store(home / "store")
     movies = api.load_movies(home)
     listed, vectors = load_embeddings(store.released("movie_embeddings"), store)
