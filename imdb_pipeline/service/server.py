@@ -38,12 +38,14 @@ def bind(host: str, port: int) -> socket.socket:
     InputError
         The port is in use or not ours to take, or the host is none of this machine.
     """
+    if not 0 <= port <= 65_535:
+        raise InputError(f"port {port}: give another --port or --host; ports are 0 to 65535")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except (OSError, OverflowError) as error:
-        number = getattr(error, "errno", None) or 0
-        reason = os.strerror(number) if number > 0 else getattr(error, "strerror", None) or error
+    except OSError as error:
+        number = error.errno or 0  # negative: the host has no address
+        reason = os.strerror(number) if number > 0 else error.strerror or error
         raise InputError(f"{host} port {port}: {reason}; give another --port or --host") from None
 
 
