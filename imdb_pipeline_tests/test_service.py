@@ -446,7 +446,7 @@ def test_the_loop_goes_on_while_workers_work_and_too_many_questions_are_turned_a
     assert asyncio.run(ask()) == [True] * MAX_WAITING
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.extra)])
 def test_the_command_serves_until_a_signal_answers_what_is_in_flight_and_exits_0(home, number):
     command = [sys.executable, "-m", "imdb_pipeline.cli", "serve", "--home", str(home), "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
