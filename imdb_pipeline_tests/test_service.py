@@ -190,7 +190,6 @@ def test_health_names_the_release(service, home):
         ("/movies?title=a&limit=101", 422, "limit: Input should be less than or equal to 100"),
         ("/movies", 422, "title: Field required"),
         ("/nothing", 404, "no such path"),
-        ("/map", 404, "holds no map_page"),
     ],
 )
 def test_what_cannot_be_answered_is_one_line_that_names_it(service, tconst, path, status, says):
@@ -261,7 +260,7 @@ def test_requests_for_another_host_are_refused(service, host, status):
 
 
 def test_every_answer_is_guarded_and_pages_keep_their_own_policy(service, home, tconst):
-    for path in ("/", "/docs", "/report", "/model-card", "/healthz", f"/similar/{tconst}", "/nothing"):
+    for path in ("/", "/docs", "/report", "/map", "/model-card", "/healthz", f"/similar/{tconst}", "/nothing"):
         headers = service.client.get(path).headers
         assert headers["x-content-type-options"] == "nosniff"
         assert "frame-ancestors 'none'" in headers["content-security-policy"]
