@@ -1,4 +1,4 @@
-"""Print what pyproject.toml and the extras named after it require, one a line: what an image installs before the code."""
+"""Print what pyproject.toml and the extras named after it require, one a line: an image installs it before the code."""
 
 import sys
 import tomllib

@@ -39,7 +39,7 @@ run_monitoring:
   start_timeout_seconds: 300
   cancel_timeout_seconds: 180
   max_runtime_seconds: 172800
-  poll_interval_seconds: 15
+  poll_interval_seconds: 10
   free_slots_after_run_end_seconds: 30
 run_retries:
   enabled: true

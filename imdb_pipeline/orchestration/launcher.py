@@ -63,8 +63,8 @@ class CodeServerRunLauncher(dg.DefaultRunLauncher):
         try:
             answer = deserialize_value(client.get_current_runs(), GetCurrentRunsResult)
         except DagsterUserCodeUnreachableError:
-            silent = time.monotonic() - self._silent_since.setdefault(run.run_id, time.monotonic())
-            if silent < self._unreachable_seconds:
+            since = self._silent_since.setdefault(run.run_id, time.monotonic())
+            if time.monotonic() - since < self._unreachable_seconds:
                 return CheckRunHealthResult(WorkerStatus.RUNNING, "the code server does not answer")
             del self._silent_since[run.run_id]
             return CheckRunHealthResult(
@@ -73,4 +73,5 @@ class CodeServerRunLauncher(dg.DefaultRunLauncher):
         self._silent_since.pop(run.run_id, None)
         if run.run_id in answer.current_runs:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
+        self._instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)  # its steps ended with it
         return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "its process was killed, or its code server was")
