@@ -1,7 +1,10 @@
 """docker/compose.yaml's services as processes, with docker/dagster.yaml as it is, against a real PostgreSQL."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,13 +15,24 @@ from typing import Any
 import pytest
 
 from imdb_pipeline.store import Store
+from imdb_pipeline_tests.commands import run_command
 from imdb_pipeline_tests.conftest import DAY
-from imdb_pipeline_tests.deployment import Deployment, ask_postgres, free_port, postgres, wait_for
+from imdb_pipeline_tests.deployment import (
+    PASSWORD,
+    Deployment,
+    ask_postgres,
+    free_port,
+    postgres,
+    postgres_folder,
+    wait_for,
+)
+from imdb_pipeline_tests.test_production import compose_lines
 
 pytestmark = [pytest.mark.slow, pytest.mark.extra]
 
 LONG_MAP = "[map]\nepochs = 1000000\n"
 """UMAP is at it for minutes, with a place in the pool ``gpu``."""
+COPYING = {"tar", "pg_dump", "pg_restore"}
 LAUNCH = """mutation ($params: ExecutionParams!) { launchRun(executionParams: $params) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 RUN = """query ($run: ID!) { runOrError(runId: $run) { ... on Run { status } }
@@ -122,9 +136,8 @@ def events(deployment: Deployment, run: str) -> list[dict[str, Any]]:
 
 def ended(deployment: Deployment, run: str) -> str:
     """Wait for the end of a run, and return how it ended."""
-    return wait_for(
-        lambda: (found := status(deployment, run)) in ("SUCCESS", "FAILURE", "CANCELED") and found, f"run {run}"
-    )
+    wait_for(lambda: status(deployment, run) in ("SUCCESS", "FAILURE", "CANCELED"), f"the end of run {run}")
+    return status(deployment, run)
 
 
 def descendants(pid: int) -> set[int]:
@@ -140,6 +153,13 @@ def descendants(pid: int) -> set[int]:
         new = {child for child, parent in parents.items() if parent in new}
         found |= new
     return found
+
+
+def wait_for_the_map(deployment: Deployment, run: str) -> None:
+    wait_for(
+        lambda: any("movie_map: started" in (event.get("message") or "") for event in events(deployment, run)),
+        f"the map of run {run}",
+    )
 
 
 def test_every_service_is_healthy_and_what_dagster_stores_is_in_postgresql(deployed):
@@ -164,14 +184,11 @@ def test_a_run_launched_over_graphql_goes_through_the_queue_and_succeeds(deploye
 
 
 def test_a_run_whose_code_server_is_killed_ends_with_all_its_processes_and_the_next_one_succeeds(deployed, webhook):
-    address, told = webhook
+    address, _ = webhook
     before = Store(deployed.home / "store").get("movie_map", DAY)
     write_settings(deployed.home, address, LONG_MAP)
     run = launch(deployed, "movie_map")
-    wait_for(
-        lambda: any("movie_map: started" in (event.get("message") or "") for event in events(deployed, run)),
-        "the map to be at work",
-    )
+    wait_for_the_map(deployed, run)
     assert deployed.ask(POOL)["instance"]["concurrencyLimit"]["claimedSlots"] == [{"runId": run}]
     workers = descendants(deployed.processes["code"].pid)
     assert len(workers) >= 2
@@ -186,8 +203,6 @@ def test_a_run_whose_code_server_is_killed_ends_with_all_its_processes_and_the_n
     assert "its process was killed" in events(deployed, run)[-1]["message"], events(deployed, run)[-3:]
     assert ended(deployed, following) == "SUCCESS", deployed.log("code")
     assert deployed.ask(POOL)["instance"]["concurrencyLimit"]["claimedSlots"] == []
-    wait_for(lambda: len(told) == 2, "the webhook to be told")
-    assert told == ["run_failed", "run_recovered"]
 
 
 def test_a_daemon_that_is_killed_goes_on_where_it_was_and_does_nothing_twice(deployed, webhook):
@@ -205,7 +220,53 @@ def test_a_daemon_that_is_killed_goes_on_where_it_was_and_does_nothing_twice(dep
     wait_for(lambda: len(ticks(deployed)) > len(held), "the schedule to go on")
     minutes = sorted(ticks(deployed))
     assert [later - earlier for earlier, later in pairwise(minutes)] == [60] * (len(minutes) - 1)
+    wait_for(lambda: len(told) >= 2, "the webhook to be told of the run that was killed, and of the next")
     assert told == ["run_failed", "run_recovered"]
+
+
+def test_what_is_copied_as_the_page_says_can_be_restored_as_it_says(deployed, tmp_path):
+    create, dump, extract, restore = filter(None, map(copying, compose_lines()))
+    there = {"PGHOST": "127.0.0.1", "PGPORT": str(deployed.postgres_port), "PGPASSWORD": PASSWORD}
+
+    def execute(words: list[str], **streams: Any) -> None:
+        subprocess.run(words, check=True, timeout=60, env={**os.environ, **there}, **streams)
+
+    with (tmp_path / "home.tar").open("wb") as archive:
+        execute([str(deployed.home) if word == "/srv/imdb" else word for word in create], stdout=archive)
+    home = tmp_path / "home"
+    home.mkdir()
+    with (tmp_path / "home.tar").open("rb") as archive:
+        execute([str(home) if word == "/srv/imdb" else word for word in extract], stdin=archive)
+    assert Store(home / "store").current() == Store(deployed.home / "store").current()
+    assert run_command("leaderboard", "--home", home).status == 0
+
+    counting = "SELECT (SELECT count(*) FROM runs), (SELECT count(*) FROM job_ticks)"
+    with (tmp_path / "dagster.dump").open("wb") as archive:
+        execute([str(postgres_folder() / dump[0]), *dump[1:]], stdout=archive)
+    before = ask_postgres(deployed.postgres_port, counting)
+    ask_postgres(deployed.postgres_port, "CREATE DATABASE restored", database="postgres")
+    with (tmp_path / "dagster.dump").open("rb") as archive:
+        restore[restore.index("dagster", restore.index("--dbname"))] = "restored"
+        execute([str(postgres_folder() / restore[0]), *restore[1:]], stdin=archive)
+    ((runs, ticked),) = ask_postgres(deployed.postgres_port, counting, database="restored")
+    assert runs == before[0][0] > 0
+    assert 0 < ticked <= before[0][1]
+
+
+def copying(words: list[str]) -> list[str]:
+    """What a line of Compose runs in the container, where that copies something."""
+    return next((words[at:] for at, word in enumerate(words) if word in COPYING), [])
+
+
+def test_a_code_server_that_is_told_to_stop_ends_its_run_in_order(deployed, webhook):
+    write_settings(deployed.home, webhook[0], LONG_MAP)
+    run = launch(deployed, "movie_map")
+    wait_for_the_map(deployed, run)
+    process = deployed.processes.pop("code")
+    os.killpg(process.pid, signal.SIGTERM)  # as the init process of its container does
+    assert ended(deployed, run) in ("FAILURE", "CANCELED")
+    assert "its process was killed" not in str(events(deployed, run))
+    process.wait(timeout=60)
 
 
 def ticks(deployment: Deployment) -> list[int]:
