@@ -113,6 +113,10 @@ def test_both_targets_end_alike_and_run_as_a_fixed_user_that_is_not_root():
     folders = re.search(r"install --directory --owner=imdb --group=imdb ([^&]+) &&", made).group(1).split()  # pyright: ignore[reportOptionalMemberAccess]
     mounted = {volume.split(":")[1] for name in OURS for volume in SERVICES[name]["volumes"]}
     assert mounted == set(folders)
+    told = {pair for each in ("cuda-dependencies", "cuda") for pair in shlex.split(dict(stage[each]["does"])["ENV"])}
+    caches = {name: Path(value) for name, value in (pair.split("=") for pair in told) if value.startswith("/")}
+    assert caches.pop("DAGSTER_HOME") == Path("/opt/dagster")
+    assert all(any(path.is_relative_to(folder) for folder in mounted) for path in caches.values()), caches
 
 
 def test_the_requirements_of_the_images_are_those_of_pyproject_with_their_extras():
