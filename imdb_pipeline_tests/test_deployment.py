@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -32,6 +33,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.extra]
 
 LONG_MAP = "[map]\nepochs = 1000000\n"
 """UMAP is at it for minutes, with a place in the pool ``gpu``."""
+NEXT_DAY = "2026-03-05"
 COPYING = {"tar", "pg_dump", "pg_restore"}
 LAUNCH = """mutation ($params: ExecutionParams!) { launchRun(executionParams: $params) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
@@ -267,9 +269,14 @@ def test_a_code_server_that_is_told_to_stop_ends_its_run_in_order(deployed, webh
     process.wait(timeout=60)
 
 
-def test_nothing_is_written_beside_what_is_configured_and_no_second_instance_in_the_home(deployed):
+def test_a_command_in_a_container_uses_the_same_dagster_and_nothing_is_written_beside_it(deployed, monkeypatch):
+    for name, value in deployed.variables("code").items():
+        monkeypatch.setenv(name, value)
+    fetched = run_command("fetch", "--home", deployed.home, "--day", NEXT_DAY)
+    assert fetched.status == 0, fetched.err
+    (run,) = re.findall(r"Dagster run (\S+)", fetched.out)
+    assert status(deployed, run) == "SUCCESS"
     assert {path.name for path in deployed.settings.iterdir()} == {"dagster.yaml", "workspace.yaml"}
-    assert run_command("status", "--home", deployed.home).status == 0
     assert not (deployed.home / "dagster").exists()
 
 
