@@ -27,6 +27,7 @@ from imdb_pipeline_tests.deployment import (
     postgres_folder,
     wait_for,
 )
+from imdb_pipeline_tests.test_docker import DAGSTER_FILES
 from imdb_pipeline_tests.test_production import compose_lines
 
 pytestmark = [pytest.mark.slow, pytest.mark.extra]
@@ -276,7 +277,7 @@ def test_a_command_in_a_container_uses_the_same_dagster_and_nothing_is_written_b
     assert fetched.status == 0, fetched.err
     (run,) = re.findall(r"Dagster run (\S+)", fetched.out)
     assert status(deployed, run) == "SUCCESS"
-    assert {path.name for path in deployed.settings.iterdir()} == {"dagster.yaml", "workspace.yaml"}
+    assert [path for path in deployed.settings.rglob("*") if path.is_file() and path.name not in DAGSTER_FILES] == []
     assert not (deployed.home / "dagster").exists()
 
 
