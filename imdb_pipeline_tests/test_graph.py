@@ -42,9 +42,9 @@ LINEAGE = {
     "rating_predictions": ["champion", "movie_embeddings"],
     "prediction_ledger": ["rating_predictions"],
     "model_card": ["prediction_ledger"],
-    "report": sorted(["catalogue_changes", "leaderboard", "model_card", "movie_map", *ON_DEMAND]),
+    "report": sorted(["catalogue_changes", "leaderboard", "map_page", "model_card", *ON_DEMAND]),
     "map_page": ["movie_map", "rating_predictions"],
-    "release": ["map_page", "report"],
+    "release": ["report"],
 }
 GROUPS = {
     "dumps": ["name_basics_dump", "title_basics_dump", "title_principals_dump", "title_ratings_dump"],

@@ -269,6 +269,12 @@ def test_every_answer_is_guarded_and_pages_keep_their_own_policy(service, home, 
     report = service.client.get("/report")
     assert report.text == Path(run_command("report", "--home", home).out.strip()).read_text()
     assert "http-equiv" in report.text
+    links = re.findall(r'href="((?:\.\./)+[^"]+)"', report.text)
+    assert len(links) >= 2
+    for link in links:  # from disk they lead to the files themselves
+        led = service.client.get("/" + link.replace("../", ""), follow_redirects=True)
+        assert (led.status_code, led.url.path in ("/model-card", "/map")) == (200, True), link
+    assert service.client.get("/movies/2026-03-04/x/movies.parquet").status_code == 404
     page = service.client.get("/docs").text
     assert "<script" not in page
     assert "/similar/{tconst}" in page

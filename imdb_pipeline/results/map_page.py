@@ -7,10 +7,10 @@ the file, in ``map_page_data``.
 from __future__ import annotations
 
 import base64
-import hashlib
 from typing import TYPE_CHECKING
 
 from imdb_pipeline import __version__
+from imdb_pipeline.results.inline import csp_hash, png_address
 from imdb_pipeline.results.report import COURTESY, SAMPLE_SHOWN
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def write_map_page(
     from jinja2 import Environment, PackageLoader
 
     from imdb_pipeline.results.map_page_data import page_data
-    from imdb_pipeline.results.plots import draw_map, embedded
+    from imdb_pipeline.results.plots import draw_map
 
     data = page_data(points, movies, neighbours, predictions)
     packaged = files("imdb_pipeline.results") / "templates"
@@ -73,15 +73,10 @@ def write_map_page(
         counts=data.counts,
         script=script,
         style=style,
-        script_hash=_csp_hash(script),
-        style_hash=_csp_hash(style),
-        picture=embedded(draw_map(data.places)),
+        script_hash=csp_hash(script),
+        style_hash=csp_hash(style),
+        picture=png_address(draw_map(data.places)),
         data=base64.b64encode(data.packed).decode(),
     )
     written = path.write_bytes(html.encode())
     return {**data.counts, "bytes": written}
-
-
-def _csp_hash(text: str) -> str:
-    """Return what lets a browser run, or apply, this text alone (Content Security Policy Level 3, section 2.3.1)."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

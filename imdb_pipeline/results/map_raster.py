@@ -5,11 +5,12 @@ Drawn with numpy alone: a quarter of a million points take well under a second, 
 
 from __future__ import annotations
 
-import base64
 import struct
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from imdb_pipeline.results.inline import png_address
 
 if TYPE_CHECKING:
     import numpy as np
@@ -164,7 +165,7 @@ def _address(index: np.ndarray, theme: str) -> str:
             _chunk(b"IEND", b""),
         )
     )
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+    return png_address(png)
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:

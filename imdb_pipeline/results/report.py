@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline import __version__
 from imdb_pipeline.champions import CHAMPION, METRICS
+from imdb_pipeline.results.inline import csp_hash
 from imdb_pipeline.results.plain_text import visible
 
 if TYPE_CHECKING:
@@ -158,5 +157,4 @@ def _environment() -> Environment:
 
 def _hash(template: str) -> str:
     """Return what the policy of the page names its style sheet or its script by."""
-    text = _environment().get_template(template).render()
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+    return csp_hash(_environment().get_template(template).render())

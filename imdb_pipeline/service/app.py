@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 from fastapi import FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from imdb_pipeline import __version__
 from imdb_pipeline.errors import InputError, NotPublishedError, PipelineError
 from imdb_pipeline.results.new_movie import FIELDS
 from imdb_pipeline.results.report import COURTESY
-from imdb_pipeline.service import examples, models
+from imdb_pipeline.service import examples, models, pages
 from imdb_pipeline.service.bodies import MAX_BODY_BYTES, BodyError, read_json
+from imdb_pipeline.service.loaded import PAGES
 from imdb_pipeline.service.pages import endpoints_page, index_page
 from imdb_pipeline.service.workers import BusyError, Workers
 from imdb_pipeline.similar import SeveralMoviesError, UnknownMovieError, Wanted
@@ -191,12 +192,15 @@ def create_app(current: CurrentRelease, *, stale_hours: int, watch_seconds: floa
         state = _health(current, stale_hours)
         return JsonAnswer(state, status_code=200 if current.loaded else 503)
 
-    for path, asset, what in (
-        ("/report", "report", "The report"),
-        ("/map", "map_page", "The map of all movies"),
-        ("/model-card", "model_card", "The model card"),
-    ):
-        _serve_page(app, path, asset, what, loaded)
+    for asset, (path, what) in pages.PATHS.items():
+        _serve_page(app, path, asset, what[0].upper() + what[1:], loaded)
+
+    @app.get("/{asset}/{day}/{revision}/{file}", include_in_schema=False)
+    async def in_the_store(asset: str, file: str) -> Response:
+        """Where a page leads to another by its place in the store, as it does from disk."""
+        if PAGES.get(asset) != file:
+            raise HTTPException(404, "there is no such path; /docs lists those that there are")
+        return RedirectResponse(pages.PATHS[asset][0])
 
     @app.get("/docs", tags=["service"], summary="This list, as a page", response_class=HTMLResponse)
     async def docs() -> Response:

@@ -18,9 +18,9 @@ _POLICY = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 }
-_PATHS = {
+PATHS = {
     "report": ("/report", "the report"),
-    "map_page": ("/map", "the map"),
+    "map_page": ("/map", "the map of all movies"),
     "model_card": ("/model-card", "the model card"),
 }
 
@@ -28,7 +28,7 @@ _PATHS = {
 def index_page(current: CurrentRelease, health: dict[str, Any]) -> HTMLResponse:
     """Return where to go from here: pages of the release, some movies, a search."""
     held = current.loaded
-    links = [_PATHS[asset] for asset in PAGES if held is not None and held.has_page(asset)]
+    links = [PATHS[asset] for asset in PAGES if held is not None and held.has_page(asset)]
     movies = [{"tconst": movie["tconst"], "shown": titled(movie)} for movie in held.most_voted] if held else []
     return _page("index.html.j2", health=health, links=links, movies=movies)
 

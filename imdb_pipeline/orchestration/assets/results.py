@@ -204,56 +204,6 @@ def model_card(work: Work) -> Made:
     return Made(rows=1, metadata={"sections": table(sections)})
 
 
-def _earlier_hash(request: Request) -> str:
-    """Return what identifies the days before that the report shows: it is written anew when one of them is."""
-    from imdb_pipeline.results.report_days import earlier_days
-
-    hashes = {
-        day: {asset: revision.data_hash for asset, revision in revisions.items()}
-        for day, revisions in earlier_days(request.store, request.day).items()
-    }
-    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
-
-
-@published_asset(
-    group="results",
-    kinds={"html"},
-    inputs=(
-        "movies",
-        "movie_documents",
-        "catalogue_changes",
-        "movie_embeddings",
-        "movie_neighbours",
-        "movie_map",
-        *TRAINED,
-        "rating_predictions",
-        "prediction_ledger",
-        "model_card",
-    ),
-    earlier=TRAINED,
-    optional=("evaluation", "study_reproduction"),
-    lineage=("catalogue_changes", "movie_map", "leaderboard", "model_card"),
-    code_version="5",
-    settings=lambda request: {"day": request.day, "earlier": _earlier_hash(request)},
-)
-def report(work: Work) -> Made:
-    """One HTML file, opened from disk with no network: the catalogue, the map, the leaderboard, the predictions, the
-    days held, and how all of it was made."""
-    from imdb_pipeline.results.report import write_report
-    from imdb_pipeline.results.report_days import earlier_days
-
-    work.store.verify(work.inputs["champion"])
-    path = work.folder / "report.html"
-    counts = write_report(
-        path,
-        day=work.day,
-        source=without_userinfo(work.settings.source),
-        revisions=work.inputs,
-        earlier=earlier_days(work.store, work.day),
-    )
-    return Made(rows=1, metadata={"counts": table([counts])})
-
-
 @published_asset(
     group="results",
     kinds={"html", "javascript"},
@@ -289,12 +239,63 @@ def map_page(work: Work) -> Made:
     )
 
 
+def _earlier_hash(request: Request) -> str:
+    """Return what identifies the days before that the report shows: it is written anew when one of them is."""
+    from imdb_pipeline.results.report_days import earlier_days
+
+    hashes = {
+        day: {asset: revision.data_hash for asset, revision in revisions.items()}
+        for day, revisions in earlier_days(request.store, request.day).items()
+    }
+    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
+
+
+@published_asset(
+    group="results",
+    kinds={"html"},
+    inputs=(
+        "movies",
+        "movie_documents",
+        "catalogue_changes",
+        "movie_embeddings",
+        "movie_neighbours",
+        "movie_map",
+        *TRAINED,
+        "rating_predictions",
+        "prediction_ledger",
+        "model_card",
+        "map_page",
+    ),
+    earlier=TRAINED,
+    optional=("evaluation", "study_reproduction"),
+    lineage=("catalogue_changes", "leaderboard", "model_card", "map_page"),
+    code_version="6",
+    settings=lambda request: {"day": request.day, "earlier": _earlier_hash(request)},
+)
+def report(work: Work) -> Made:
+    """One HTML file, opened from disk with no network: the catalogue, the map, the leaderboard, the predictions, the
+    days held, and how all of it was made."""
+    from imdb_pipeline.results.report import write_report
+    from imdb_pipeline.results.report_days import earlier_days
+
+    work.store.verify(work.inputs["champion"])
+    path = work.folder / "report.html"
+    counts = write_report(
+        path,
+        day=work.day,
+        source=without_userinfo(work.settings.source),
+        revisions=work.inputs,
+        earlier=earlier_days(work.store, work.day),
+    )
+    return Made(rows=1, metadata={"counts": table([counts])})
+
+
 @published_asset(
     group="results",
     kinds={"json"},
     inputs=tuple(STAGES),
     earlier=TRAINED,
-    lineage=("report", "map_page"),
+    lineage=("report",),
     settings=lambda request: {"day": request.day},
 )
 def release(work: Work) -> Made:
