@@ -70,10 +70,8 @@ class ServedRelease:
         unseen = pl.scan_parquet(self._champion.file(UNSEEN)).filter(pl.col("tconst") == row["tconst"]).collect()
         if len(unseen):  # it had a document when the champion was trained: a model that did not see it answers
             was = unseen.row(0, named=True)
-            bounds = self.served.intervals.bounds(found.select(INPUT_COLUMNS), np.array([was["prediction"]]))
-            ends = {end: float(bound[0]) for end, bound in zip(("low", "high"), bounds, strict=True)}
-            told = {name: was[name] for name in ("prediction", "basis", "split")}
-            return {**known, **answer, **self._names, **rated, **ends, **told}
+            told = {name: was[name] for name in ("prediction", "low", "high", "basis", "split")}
+            return {**known, **answer, **self._names, **rated, **told}
         basis = "few_votes" if self._learnt_from(FEW_VOTES, row["tconst"]) else "future"
         return {**known, **answer, **self._names, **rated, "basis": basis}
 

@@ -82,8 +82,8 @@ class Serving:
     intervals
         Of its predictions.
     unseen
-        tconst, split, rating, prediction (Float64), basis: for each rated movie a prediction by a model that had not
-        seen it, ``held_out`` for validation and test, ``out_of_fold`` for train.
+        tconst, split, rating, prediction, low, high (Float64), basis: for each rated movie a prediction by a model that
+        had not seen it, ``held_out`` for validation and test, ``out_of_fold`` for train, with its interval.
     few_votes
         tconst of the movies that it learnt a little from though they had few votes.
     rated
@@ -149,22 +149,24 @@ def build_serving(
         # Without validation and test: what is learnt of their errors shall be new to these.
         others = train.take(np.flatnonzero(fold != number))
         predictions[own] = refit(others, f"fold-{number}").predict(train.take(own).inputs)
+    out_of_fold = train.inputs.movies.select(
+        "tconst",
+        pl.lit("train").alias("split"),
+        pl.Series("rating", train.ratings, dtype=pl.Float64),
+        pl.Series("prediction", predictions),
+    )
+    movies = rated.inputs.movies
+    intervals, of_train = fit_intervals(movies, out_of_fold, held_out.filter(split="validation"), seed=seed)
+    inputs = held_out.select("tconst").join(movies, on="tconst", how="left", maintain_order="left")
+    low, high = intervals.bounds(inputs, held_out["prediction"].to_numpy())
+    columns = ("tconst", "split", "rating", "prediction", "low", "high", "basis")
     unseen = pl.concat(
         [
-            held_out.select("tconst", "split", "rating", "prediction", basis=pl.lit("held_out")),
-            train.inputs.movies.select(
-                "tconst",
-                pl.lit("train").alias("split"),
-                pl.Series("rating", train.ratings, dtype=pl.Float64),
-                pl.Series("prediction", predictions),
-                basis=pl.lit("out_of_fold"),
-            ),
+            held_out.with_columns(low=pl.Series(low), high=pl.Series(high), basis=pl.lit("held_out")).select(columns),
+            out_of_fold.join(of_train, on="tconst").with_columns(basis=pl.lit("out_of_fold")).select(columns),
         ]
     ).sort("tconst")
-    intervals = fit_intervals(
-        rated.inputs.movies, unseen.filter(split="train"), unseen.filter(split="validation"), seed=seed
-    )
-    few = rated.inputs.movies.clear() if rated.few_votes is None else rated.few_votes.movies
+    few = movies.clear() if rated.few_votes is None else rated.few_votes.movies
     return Serving(
         serving, intervals, unseen, few.select("tconst"), len(rated), float(rated.ratings.mean(dtype="float64"))
     )
