@@ -81,7 +81,7 @@ def _replace(work: Work, revision: Revision, chosen: str, held_out: Any, compare
         folds=work.settings.training.folds,
         seed=work.compute.seed,
         device=work.compute.device,
-        checkpoints=work.checkpoints,
+        finished=work.finished(),
     )
     serving.model.save(work.folder / MODEL)
     serving.intervals.save(work.folder / INTERVALS)
