@@ -1,27 +1,45 @@
-"""The Python API: what the current release of a home holds, as polars frames and plain rows.
+"""The Python API: what the current release of a home holds and answers, as polars frames.
 
-    from imdb_pipeline.api import load_movies, similar
-    load_movies("data").head()
+    from imdb_pipeline.api import load_movies, predict, similar
+    best = load_movies("data").sort("num_votes", nulls_last=True).tail()
+    predict(best, home="data")
 
 Every function takes the home (default: ``IMDB_PIPELINE_HOME``, else ``./data``) and reads what ``CURRENT`` names; those
-that load a table take a day (YYYY-MM-DD) as well, and then read what that day holds.
+that load a table take a day (YYYY-MM-DD) as well, and then read what that day holds. Those that answer take one movie
+or many: an id, a title, a list or a Series of them, or a frame with a column ``tconst``.
 """
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from imdb_pipeline.errors import InputError
 from imdb_pipeline.settings import home_path
 from imdb_pipeline.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     import polars as pl
 
     from imdb_pipeline.store import Revision
+
+    Named: TypeAlias = str | Sequence[str] | pl.Series | pl.DataFrame
+    Described: TypeAlias = str | Path | dict[str, Any]
+    Movies: TypeAlias = Described | Sequence[Described] | pl.Series | pl.DataFrame
+
+__all__ = [
+    "explain",
+    "leaderboard",
+    "load_documents",
+    "load_embeddings",
+    "load_map",
+    "load_movies",
+    "load_predictions",
+    "predict",
+    "similar",
+]
 
 
 def load_movies(home: str | Path | None = None, *, day: str | None = None) -> pl.DataFrame:
@@ -77,36 +95,34 @@ def load_predictions(home: str | Path | None = None, *, day: str | None = None) 
     return pl.read_parquet(_revision(_store(home), "rating_predictions", day).file("predictions.parquet"))
 
 
-def leaderboard(home: str | Path | None = None) -> list[dict[str, Any]]:
+def leaderboard(home: str | Path | None = None) -> pl.DataFrame:
     """Return one row per predictor, the best on validation first.
 
     Each has model, encoder, n_train, validation_mse, test_mse, test_mae, r2, r2_low, r2_high (95 % bootstrap interval),
-    time_r2 (by time; None where the years do not allow it), beats_mean (on validation, paired), fit_seconds and device.
-    Empty where there are too few movies to learn from.
+    time_r2 (by time; null where the years do not allow it), beats_mean (on validation, paired), fit_seconds and device.
+    No row where there are too few movies to learn from.
     """
-    store = _store(home)
-    board = json.loads(store.released("leaderboard").file("leaderboard.json").read_bytes())
-    rows = []
-    for row in board["rows"]:
-        info = store.released(f"{row['model']}_predictor").manifest["info"]
-        rows.append({**row, "fit_seconds": info["fit_seconds"], "device": info["device"]})
-    return rows
+    import polars as pl
 
+    from imdb_pipeline.standings import read_leaderboard
 
-def too_few_movies(home: str | Path | None = None) -> str | None:
-    """Return why the predictors learnt nothing, or None where they did."""
-    return json.loads(_store(home).released("leaderboard").file("leaderboard.json").read_bytes())["too_few"]
+    figures = ("validation_mse", "test_mse", "r2", "r2_low", "r2_high", "time_r2", "fit_seconds")
+    first = {"model": pl.String, **dict.fromkeys(figures, pl.Float64), "device": pl.String}
+    rows = read_leaderboard(_store(home))
+    if not rows:
+        return pl.DataFrame(schema=first)
+    return pl.DataFrame(rows, schema_overrides=first, infer_schema_length=None).select(*first, pl.exclude(*first))
 
 
 def similar(
-    movie: str,
+    movies: Named,
     *,
     k: int = 10,
     mask_title: bool = False,
     years: tuple[int | None, int | None] | None = None,
     min_votes: int = 0,
     home: str | Path | None = None,
-) -> list[dict[str, Any]]:
+) -> pl.DataFrame:
     """Return the k nearest movies by the cosine of their embeddings, nearest first, the movie itself not among them.
 
     They are the exact nearest of those that pass; there are fewer than k where fewer pass. Equal ones are in the order
@@ -114,8 +130,8 @@ def similar(
 
     Parameters
     ----------
-    movie
-        A tconst, a title in any case, or ``Title (2013)`` where several movies have that title.
+    movies
+        A tconst, a title in any case, or ``Title (2013)`` where several movies have that title; or many of them.
     mask_title
         Count what a title says only as far as people or genres support it: ``embeddings.masking``. The cosines are then
         not those of the embeddings, and lower where nothing but the title was alike.
@@ -126,8 +142,9 @@ def similar(
 
     Returns
     -------
-    list of dict
-        tconst, title, release_year, average_rating, num_votes, cosine.
+    pl.DataFrame
+        asked (String: as it was asked for), tconst, title (String), release_year (Int32), average_rating (Float64),
+        num_votes (Int64), cosine (Float64).
 
     Raises
     ------
@@ -136,70 +153,152 @@ def similar(
     NotPublishedError
         The home was made by a version that did not mask titles; the message says what to do.
     """
+    import polars as pl
+
     from imdb_pipeline.similar import similar_movies
 
-    return similar_movies(_store(home), movie, k=k, mask_title=mask_title, years=years, min_votes=min_votes)
+    store = _store(home)
+    options: dict[str, Any] = {"k": k, "mask_title": mask_title, "years": years, "min_votes": min_votes}
+    rows = [{"asked": asked, **row} for asked in _named(movies) for row in similar_movies(store, str(asked), **options)]
+    return pl.DataFrame(
+        rows,
+        schema={
+            "asked": pl.String,
+            "tconst": pl.String,
+            "title": pl.String,
+            "release_year": pl.Int32,
+            "average_rating": pl.Float64,
+            "num_votes": pl.Int64,
+            "cosine": pl.Float64,
+        },
+    )
 
 
-def predict(movie: str | Path | dict[str, Any], *, home: str | Path | None = None) -> dict[str, Any]:
-    """Return the predicted rating of a movie with its 90 % interval.
+def predict(movies: Movies, *, home: str | Path | None = None) -> pl.DataFrame:
+    """Return the predicted ratings of movies with their 90 % intervals, one row each, in the order asked for.
 
     Parameters
     ----------
-    movie
+    movies
         A tconst, a title in any case, ``Title (2013)`` where several movies have that title, a JSON file (a ``Path``,
-        or a text that ends in ``.json`` or names a file), or a dict; the latter two with some of the fields of a
-        document: see ``results.new_movie.read_new_movie``.
+        or a text that ends in ``.json`` or names a file), or a dict with some of the fields of a document (see
+        ``results.new_movie.read_new_movie``); a list or a Series of them; a frame with a column ``tconst``, or, where
+        it has none, with some of the fields of a document as columns.
 
     Returns
     -------
-    dict
-        JSON values: title, release_year, model (the champion) and model_id, prediction, low, high (1 to 10), basis.
-        Of a movie of the catalogue besides tconst, split, average_rating, num_votes: its row in ``load_predictions``;
-        one without a document is predicted now, by the model that serves. Of a movie from a file besides ambiguous,
-        unknown, unknown_genres, missing: ``results.new_movie.NewMovie.notes``.
+    pl.DataFrame
+        tconst (null of a movie from a file, a dict or a frame of fields), title, release_year (Int32); prediction, low,
+        high (Float64, 1 to 10); basis, split, average_rating, num_votes as in ``load_predictions``, which has the row
+        of every movie with a document: one without is predicted now, by the model that serves; model (the champion)
+        and model_id; of a movie that is not in the catalogue ambiguous, unknown, unknown_genres, missing, lists as in
+        ``results.new_movie.NewMovie.notes``, null otherwise.
 
     Raises
     ------
     InputError
-        No such movie, several of that title, or a field of the file is wrong; the message names it.
+        No such movie, several of that title, or a field of the movie is wrong; the message names it.
     PipelineError
         There is no champion, or a file of it is not the bytes that were published.
     """
+    import polars as pl
+
     from imdb_pipeline.serving import ServedRelease
 
-    return ServedRelease(_store(home)).predict(movie)
+    text, number = pl.String, pl.Float64
+    counted = {"nconst": text, "credits": pl.Int64}
+    person = {"field": text, "name": text, "people_of_that_name": pl.Int64, **counted}
+    schema = {
+        "tconst": text,
+        "title": text,
+        "release_year": pl.Int32,
+        "prediction": number,
+        "low": number,
+        "high": number,
+        "basis": text,
+        "split": text,
+        "average_rating": number,
+        "num_votes": pl.Int64,
+        "model": text,
+        "model_id": text,
+        "ambiguous": pl.List(pl.Struct({**person, "others": pl.List(pl.Struct(counted))})),
+        "unknown": pl.List(pl.Struct({"field": text, "person": text})),
+        "unknown_genres": pl.List(text),
+        "missing": pl.List(text),
+    }
+    release = ServedRelease(_store(home))
+    asked = _described(movies)
+    held = release.held_predictions([each for each in asked if isinstance(each, str)])
+    rows = [held.get(each) if isinstance(each, str) else None for each in asked]
+    answers = [row or release.predict(each) for row, each in zip(rows, asked, strict=True)]
+    return pl.DataFrame([{name: answer.get(name) for name in schema} for answer in answers], schema=schema)
 
 
-def explain(
-    movie: str | Path | dict[str, Any], *, home: str | Path | None = None, directors: Sequence[str] = ()
-) -> dict[str, Any]:
+def explain(movie: Described, *, home: str | Path | None = None, directors: Sequence[str] = ()) -> pl.DataFrame:
     """Return what each field and each person of a movie adds to its predicted rating, or takes from it.
 
     Parameters
     ----------
     movie
-        As ``predict`` takes it.
+        One, as ``predict`` takes it.
     directors
         Names or ids of directors to try in place of the movie's own.
 
     Returns
     -------
-    dict
-        JSON values: tconst (not of a movie from a file), title, release_year, prediction (of the model that serves,
-        not of the predictions table), low, high, model, model_id, and what ``results.answers.explain_movie`` returns:
-        fields, people, other_directors (each with prediction and effect, the largest first), contributions (what the
-        trees add, where the champion has any; their sum is the trees' prediction), learned, says. Of a movie from a
-        file besides what ``predict`` notes.
+    pl.DataFrame
+        A row per change; ``change`` says of what kind. ``field``: the movie without that field; ``person``: without
+        that person in whatever they are credited for; ``director``: with that director in place of its own; ``trees``:
+        no change, but what the trees of the champion, where it has any, add for the field to their mean prediction,
+        which is the row of the field ``base``; these sum to the trees' prediction.
+        Columns: change, field, name, nconst (String); effect (Float64): what the field or person adds, or the director
+        would add; changed (Float64): the prediction of the changed movie, null for ``trees``; prediction, low, high
+        (Float64): of the movie as it is, by the model that serves, not of the predictions table; learned (Boolean):
+        whether that model was fitted on this movie's own rating. Within a kind the largest effects come first.
 
     Raises
     ------
     InputError, PipelineError
         As ``predict``.
     """
+    import polars as pl
+
     from imdb_pipeline.serving import ServedRelease
 
-    return ServedRelease(_store(home)).explain(movie, directors=directors)
+    answer = ServedRelease(_store(home)).explain(movie, directors=directors)
+    kinds = {"field": answer["fields"], "person": answer["people"], "director": answer["other_directors"]}
+    rows = [{"change": kind, **row, "changed": row["prediction"]} for kind, listed in kinds.items() for row in listed]
+    trees = answer.get("contributions")
+    if trees:
+        base = {"field": "base", "effect": trees["base"]}
+        rows += [{"change": "trees", **row} for row in (base, *trees["fields"])]
+    own = {name: answer[name] for name in ("prediction", "low", "high", "learned")}
+    texts = dict.fromkeys(("change", "field", "name", "nconst"), pl.String)
+    numbers = dict.fromkeys(("effect", "changed", "prediction", "low", "high"), pl.Float64)
+    schema = {**texts, **numbers, "learned": pl.Boolean}
+    return pl.DataFrame([{name: (row | own).get(name) for name in schema} for row in rows], schema=schema)
+
+
+def _named(movies: Named) -> list[str]:
+    """Return the ids or titles that are asked for."""
+    named = _described(movies)
+    if not all(isinstance(each, str) for each in named):
+        raise InputError("movies: give ids or titles, or a frame with a column tconst")
+    return [str(each) for each in named]
+
+
+def _described(movies: Movies) -> list[Described]:
+    import polars as pl
+
+    if isinstance(movies, str | Path | dict):
+        return [movies]
+    if isinstance(movies, pl.DataFrame) and "tconst" not in movies.columns:
+        return [{name: value for name, value in row.items() if value is not None} for row in movies.to_dicts()]
+    listed = list(movies["tconst"] if isinstance(movies, pl.DataFrame) else movies)
+    for each in listed:
+        if not isinstance(each, str | Path | dict):
+            raise InputError(f"movies: expected an id, a title, a file or a dict, found {each!r}")
+    return listed
 
 
 def _revision(store: Store, asset: str, day: str | None) -> Revision:

@@ -50,6 +50,7 @@ class ServedRelease:
 
     def predict(self, movie: str | Path | dict[str, Any]) -> dict[str, Any]:
         """Return the predicted rating of a movie with its 90 % interval: see ``api.predict``."""
+        import numpy as np
         import polars as pl
 
         from imdb_pipeline.catalogue.documents import document
@@ -74,6 +75,14 @@ class ServedRelease:
             return {**known, **answer, **self._names, **rated, **told}
         basis = "few_votes" if self._learnt_from(FEW_VOTES, row["tconst"]) else "future"
         return {**known, **answer, **self._names, **rated, "basis": basis}
+
+    def held_predictions(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return what ``predict`` does of those ids that the predictions table has, by id."""
+        import polars as pl
+
+        table = pl.scan_parquet(self._predictions.file("predictions.parquet")).filter(pl.col("tconst").is_in(list(ids)))
+        held = table.collect().join(self._listed.select("tconst", "title", "release_year"), on="tconst", how="left")
+        return {row["tconst"]: {**row, **self._names} for row in held.to_dicts()}
 
     def explain(self, movie: str | Path | dict[str, Any], *, directors: Sequence[str] = ()) -> dict[str, Any]:
         """Return what each field and each person adds to a movie's predicted rating: see ``api.explain``."""

@@ -27,7 +27,7 @@ def similar_movies(
     years: tuple[int | None, int | None] | None = None,
     min_votes: int = 0,
 ) -> list[dict[str, Any]]:
-    """Return the k nearest movies of the release: see ``api.similar``."""
+    """Return the k nearest movies of the release: see ``api.similar``; without ``asked``."""
     import polars as pl
 
     first, last = years or (None, None)

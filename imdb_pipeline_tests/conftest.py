@@ -40,6 +40,14 @@ def _make_home(home):
     (home.parent / "first_run.txt").write_text(result.out)
 
 
+@pytest.fixture(scope="session")
+def answering_home(held_home, tmp_path_factory):
+    """A home whose champion is a blend with trees; read it, do not run in it."""
+    from imdb_pipeline_tests.answering import make_answering_home
+
+    return make_answering_home(held_home, tmp_path_factory.mktemp("answering") / "home")
+
+
 @pytest.fixture
 def home(held_home, tmp_path):
     """A copy of it to run in."""

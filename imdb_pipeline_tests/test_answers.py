@@ -14,70 +14,21 @@ from imdb_pipeline.errors import InputError, NotPublishedError, PipelineError
 from imdb_pipeline.models.examples import INPUT_COLUMNS, Inputs
 from imdb_pipeline.serving import ServedRelease
 from imdb_pipeline.store import Store
+from imdb_pipeline_tests.answering import release
 from imdb_pipeline_tests.commands import run_command
-from imdb_pipeline_tests.conftest import DAY
-
-SERVED = ("champion", "movies", "movie_documents", "movie_embeddings", "rating_predictions")
 
 
-def release(store: Store, **files) -> None:
-    """Publish ``champion`` and ``rating_predictions`` as ``files`` writes them into a folder, and release them."""
-    for asset, write in files.items():
-        with store.stage(asset) as folder:
-            write(folder)
-            store.publish(
-                folder, asset=asset, day=DAY, key="", code_version="", inputs={}, settings={}, rows=1, info={}
-            )
-    store.release(DAY, {asset: store.get(asset, DAY) for asset in SERVED})
+def predicted(movie, *, home) -> dict:
+    return ServedRelease(Store(home / "store")).predict(movie)
+
+
+def explained(movie, *, home, **options) -> dict:
+    return ServedRelease(Store(home / "store")).explain(movie, **options)
 
 
 @pytest.fixture(scope="module")
-def home(held_home, tmp_path_factory):
-    """A copy of the small home in which a blend with trees serves: what wins on so few movies is chance."""
-    from imdb_pipeline.embeddings.cache import load_embeddings
-    from imdb_pipeline.models import boosting, ridge
-    from imdb_pipeline.models.blend import BlendModel
-    from imdb_pipeline.models.champion import build_serving
-    from imdb_pipeline.models.examples import build_parts
-    from imdb_pipeline.models.fitting import judge
-    from imdb_pipeline.results.predictions import predictions_table
-
-    home = shutil.copytree(held_home, tmp_path_factory.mktemp("answers") / "home")
-    store = Store(home / "store")
-    movies = api.load_movies(home)
-    listed, vectors = load_embeddings(store.released("movie_embeddings"), store)
-    split = pl.read_parquet(store.released("rating_split").file("split.parquet"))
-    parts = build_parts(split, movies, listed, vectors)
-    both = {"seed": 0, "device": "cpu"}
-    trees = boosting.fit(parts.train, parts.validation, **both, leaves=(4,), max_trees=25, seeds=2)
-    members = {"ridge": ridge.fit(parts.train, parts.validation, **both), "boosting": trees}
-    mean = float(parts.train.ratings.mean())
-    model = BlendModel(members, {"method": "blend", "weights": {"ridge": 0.4, "boosting": 0.5}, "offset": mean}, [])
-    held_out = judge("blend", model, parts, fit_seconds=0.0, seed=0).predictions
-    serving = build_serving("blend", model, parts, held_out, folds=2, **both)
-    known = listed.select("tconst").join(movies, on="tconst", how="left", maintain_order="left")
-    predictions = predictions_table(
-        serving.model.predict(Inputs(known.select(INPUT_COLUMNS), vectors)),
-        known,
-        split=serving.unseen,
-        unseen=serving.unseen,
-        few_votes=serving.few_votes,
-        intervals=serving.intervals,
-    )
-
-    def champion(folder):
-        (folder / "champion.json").write_text(json.dumps({"model": "blend", "id": "blend-7", "reason": None}))
-        serving.model.save(folder / "model")
-        serving.intervals.save(folder / "intervals")
-        serving.unseen.write_parquet(folder / "unseen.parquet")
-        serving.few_votes.write_parquet(folder / "few_votes.parquet")
-
-    release(
-        store,
-        champion=champion,
-        rating_predictions=lambda folder: predictions.write_parquet(folder / "predictions.parquet"),
-    )
-    return home
+def home(answering_home):
+    return answering_home
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +62,7 @@ def test_a_movie_with_a_document_has_the_figures_of_the_predictions_table(home, 
     assert (by_id["model"], by_id["model_id"]) == ("blend", "blend-7")
     assert by_id["low"] <= by_id["prediction"] <= by_id["high"]
     for called in (row["title"].upper(), f"{row['title']} ({row['release_year']})"):
-        assert api.predict(called, home=home) == by_id
+        assert predicted(called, home=home) == by_id
     text = run_command("predict", row["tconst"], "--home", home).out
     assert f"predicted {row['prediction']:.1f}" in text
     assert ("rated" in text) == (row["average_rating"] is not None)
@@ -125,10 +76,24 @@ def test_a_movie_without_a_document_is_predicted_by_the_model_that_serves(home, 
         answer = one_json("predict", row["tconst"], "--home", home)
         assert (answer["basis"], answer["split"], answer["num_votes"]) == (basis, None, row["num_votes"])
         assert 1 <= answer["low"] <= answer["prediction"] <= answer["high"] <= 10
-        explained = api.explain(row["tconst"], home=home)
-        assert answer["prediction"] == pytest.approx(explained["prediction"], abs=1e-9)
-        assert not explained["learned"]
-        assert ("learnt a little" in explained["says"]) == (basis == "few_votes")
+        told = explained(row["tconst"], home=home)
+        assert answer["prediction"] == pytest.approx(told["prediction"], abs=1e-9)
+        assert not told["learned"]
+        assert ("learnt a little" in told["says"]) == (basis == "few_votes")
+
+
+def test_a_movie_whose_document_is_gone_is_predicted_by_the_model_that_did_not_see_it(home, tmp_path):
+    table = api.load_predictions(home)
+    gone = table.filter(basis="out_of_fold").row(0, named=True)
+    less = table.filter(pl.col("tconst") != gone["tconst"])
+    other = shutil.copytree(home, tmp_path / "home")
+    release(
+        Store(other / "store"), rating_predictions=lambda folder: less.write_parquet(folder / "predictions.parquet")
+    )
+    answer = predicted(gone["tconst"], home=other)
+    assert (answer["basis"], answer["split"], answer["num_votes"]) == ("out_of_fold", "train", gone["num_votes"])
+    for name in ("prediction", "low", "high"):
+        assert answer[name] == pytest.approx(gone[name], abs=1e-5)
 
 
 def test_a_movie_from_a_file_is_predicted_and_the_answer_says_what_is_not_known(home, movies, tmp_path):
@@ -152,11 +117,11 @@ def test_a_movie_from_a_file_is_predicted_and_the_answer_says_what_is_not_known(
     assert [(each["name"], each["people_of_that_name"]) for each in answer["ambiguous"]] == [(shared, people)]
     assert answer["unknown_genres"] == ["Splatter"]
     assert answer["missing"] == ["is_adult", "runtime_minutes", "writers", "producers", "principals"]
-    assert api.predict(path, home=home) == api.predict(value, home=home) == answer
+    assert predicted(path, home=home) == predicted(value, home=home) == answer
     text = run_command("predict", path, "--home", home).out
     assert "not in the catalogue: Nobody Ever (actors)" in text
     assert f"{people} people are called {shared}" in text
-    bare = api.predict({}, home=home)
+    bare = predicted({}, home=home)
     assert bare["missing"][0] == "title"
     assert np.isfinite(bare["prediction"])
 
@@ -195,7 +160,7 @@ def test_an_explanation_of_a_file_gives_what_predict_gives_of_the_changed_file(h
     path.write_text(json.dumps(value))
     answer = one_json("explain", path, "--home", home, "--director", other, "--director", "No Such Director")
     assert not answer["learned"]
-    assert answer["prediction"] == pytest.approx(api.predict(value, home=home)["prediction"], abs=1e-6)
+    assert answer["prediction"] == pytest.approx(predicted(value, home=home)["prediction"], abs=1e-6)
     changed = {each["field"]: each["prediction"] for each in answer["fields"]}
     directed = {each["nconst"]: each["prediction"] for each in answer["other_directors"]}
     for prediction, change in (
@@ -203,7 +168,7 @@ def test_an_explanation_of_a_file_gives_what_predict_gives_of_the_changed_file(h
         (changed["directors"], {"directors": []}),
         (directed[other], {"directors": [{"nconst": other}]}),
     ):
-        assert prediction == pytest.approx(api.predict(value | change, home=home)["prediction"], abs=1e-6)
+        assert prediction == pytest.approx(predicted(value | change, home=home)["prediction"], abs=1e-6)
     assert [(each["field"], each["person"]) for each in answer["unknown"]] == [
         ("actors", "Nobody Ever"),
         ("directors", "No Such Director"),
@@ -242,11 +207,11 @@ def test_what_is_not_there_is_refused_in_one_line(home, movies, tmp_path):
         if len(with_document) != 1:
             assert "movies are called" in refused("predict", title, "--home", home)
         else:
-            assert api.predict(title, home=home)["tconst"] == with_document["tconst"][0]
+            assert predicted(title, home=home)["tconst"] == with_document["tconst"][0]
     with pytest.raises(InputError, match="not in JSON's own values"):
-        api.predict({"genres": {"Drama"}}, home=home)
+        predicted({"genres": {"Drama"}}, home=home)
     with pytest.raises(NotPublishedError, match="holds no release yet"):
-        api.predict("tt0000001", home=tmp_path / "none")
+        predicted("tt0000001", home=tmp_path / "none")
 
 
 @pytest.mark.parametrize("name", ["model/settings.json", "model/boosting/trees_0.txt", "intervals/intervals.json"])
@@ -285,7 +250,7 @@ def test_without_a_champion_that_can_serve_the_answer_says_why_and_what_to_do(ho
     assert says in line
     assert "imdb-pipeline run" in line
     with pytest.raises(PipelineError, match=says):
-        api.explain({"title": "A"}, home=other)
+        explained({"title": "A"}, home=other)
 
 
 def test_trees_alone_are_served_without_the_encoder(home, tmp_path):
@@ -344,6 +309,6 @@ def test_the_home_of_a_whole_run_answers_with_its_own_champion(held_home):
     answer = one_json("predict", tconst, "--home", held_home)
     assert {name: answer[name] for name in row} == row
     assert answer["basis"] in ("held_out", "out_of_fold")
-    explained = one_json("explain", tconst, "--home", held_home)
-    assert explained["model"] == answer["model"]
-    assert explained["learned"]
+    told = one_json("explain", tconst, "--home", held_home)
+    assert told["model"] == answer["model"]
+    assert told["learned"]

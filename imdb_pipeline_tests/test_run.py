@@ -202,7 +202,7 @@ def test_too_few_movies_are_embedded_and_mapped_and_the_run_says_how_many_are_ne
     assert last == "2 movies with 30 votes or more: too few to learn from, at least 300 are needed"
     assert result.out.count("too few to learn from") == 1
     assert api.load_map(home)["tconst"].to_list() == ["tt0000001", "tt0000002", "tt0000004"]
-    assert api.leaderboard(home) == []
+    assert api.leaderboard(home).is_empty()
     assert api.load_predictions(home).is_empty()
     listed = run_command("leaderboard", "--home", home, "--json")
     assert json.loads(listed.out) == []

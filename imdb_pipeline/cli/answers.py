@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 @app.command()
 def leaderboard(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show the predictors side by side, the best on validation first."""
-    from imdb_pipeline import api
+    from imdb_pipeline.standings import read_leaderboard
+    from imdb_pipeline.store import Store
 
-    rows = api.leaderboard(home_path(home))
+    store = Store(home_path(home) / "store")
+    rows = read_leaderboard(store)
     if as_json:
         print_json(rows)
     else:
-        show_leaderboard(home_path(home), rows)
+        show_leaderboard(store, rows)
 
 
 @app.command()
@@ -64,16 +66,12 @@ def similar(
     Examples: imdb-pipeline similar tt0120737 --k 5; imdb-pipeline similar 'Frozen (2013)' --mask-title --from-year 2000
     --min-votes 1000
     """
-    from imdb_pipeline import api
+    from imdb_pipeline.similar import similar_movies
+    from imdb_pipeline.store import Store
 
-    rows = api.similar(
-        movie,
-        k=k,
-        mask_title=mask_title,
-        years=(from_year, to_year),
-        min_votes=min_votes,
-        home=home_path(home),
-    )
+    store = Store(home_path(home) / "store")
+    years = (from_year, to_year)
+    rows = similar_movies(store, movie, k=k, mask_title=mask_title, years=years, min_votes=min_votes)
     if as_json:
         print_json(rows)
         return
@@ -105,10 +103,11 @@ def predict(movie: MovieArgument, home: HomeOption = None, as_json: JsonOption =
 
     Examples: imdb-pipeline predict tt0120737; imdb-pipeline predict film.json --json
     """
-    from imdb_pipeline import api
+    from imdb_pipeline.serving import ServedRelease
+    from imdb_pipeline.store import Store
 
     with _no_collection():
-        answer = api.predict(movie, home=home_path(home))
+        answer = ServedRelease(Store(home_path(home) / "store")).predict(movie)
     if as_json:
         print_json(answer)
     else:
@@ -133,10 +132,11 @@ def explain(
     Examples: imdb-pipeline explain tt0120737; imdb-pipeline explain film.json --director 'Peter Jackson' --director
     nm0000184
     """
-    from imdb_pipeline import api
+    from imdb_pipeline.serving import ServedRelease
+    from imdb_pipeline.store import Store
 
     with _no_collection():
-        answer = api.explain(movie, home=home_path(home), directors=director or ())
+        answer = ServedRelease(Store(home_path(home) / "store")).explain(movie, directors=director or ())
     if as_json:
         print_json(answer)
     else:

@@ -11,42 +11,45 @@ from imdb_pipeline.results.plain_text import titled
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from imdb_pipeline.store import Store
+
 
 def show_results(folder: Path, day: str) -> None:
     from imdb_pipeline import api
+    from imdb_pipeline.standings import read_leaderboard, too_few_movies
     from imdb_pipeline.store import Store
 
-    current = Store(folder / "store").current()
+    store = Store(folder / "store")
+    current = store.current()
     if current is not None and current["day"] != day:
         print(f"the release stays at {current['day']}, which is newer than {day}; what follows is of it")
-    rows = api.leaderboard(folder)
+    rows = read_leaderboard(store)
     if rows:
-        show_leaderboard(folder, rows)
+        show_leaderboard(store, rows)
     embedded = api.load_map(folder).select("tconst")
     movies = api.load_movies(folder).join(embedded, on="tconst", how="semi")
     known = movies.sort("num_votes", "tconst", descending=[True, False], nulls_last=True).row(0, named=True)
     print(f"\nnearest to {titled(known)}:")
-    for row in api.similar(known["tconst"], k=3, home=folder):
+    for row in api.similar(known["tconst"], k=3, home=folder).to_dicts():
         print(f"  {row['cosine']:.3f}  {titled(row)}")
-    store = Store(folder / "store")
     print(f"\nreport: {store.released('report').file('report.html')}")
     print(f"model card: {store.released('model_card').file('model_card.html')}")
     if not rows:
-        print(api.too_few_movies(folder))
+        print(too_few_movies(store))
     elif not any(row["beats_mean"] for row in rows):
         print("no champion, so no predictions: no predictor beats the mean on validation")
     elif rows[0]["r2_low"] is not None and rows[0]["r2_low"] <= 0:
         print(f"the test interval of {rows[0]['model']} reaches 0: it may be no better than the mean")
 
 
-def show_leaderboard(folder: Path, rows: list[dict[str, Any]]) -> None:
+def show_leaderboard(store: Store, rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from imdb_pipeline import api
+    from imdb_pipeline.standings import too_few_movies
 
     if not rows:
-        print(api.too_few_movies(folder))
+        print(too_few_movies(store))
         return
     table = Table(title=f"leaderboard ({rows[0]['n_train']:,} training movies; validation chooses, test reports)")
     for name in (
