@@ -50,7 +50,6 @@ class ServedRelease:
 
     def predict(self, movie: str | Path | dict[str, Any]) -> dict[str, Any]:
         """Return the predicted rating of a movie with its 90 % interval: see ``api.predict``."""
-        import numpy as np
         import polars as pl
 
         from imdb_pipeline.catalogue.documents import document
