@@ -15,7 +15,7 @@ from imdb_pipeline_tests.conftest import DAY
 
 
 def release(store: Store, **files) -> None:
-    """Publish assets as ``files`` writes them into a folder, and release them with what is released."""
+    """Publish assets as ``files`` writes them into a folder, and release them with what was not made from others."""
     for asset, write in files.items():
         with store.stage(asset) as folder:
             write(folder)
@@ -24,7 +24,9 @@ def release(store: Store, **files) -> None:
             )
     released = store.current()
     assert released is not None
-    store.release(DAY, {asset: store.get(asset, DAY) for asset in released["assets"]})
+    held = {asset: store.get(asset, DAY) for asset in released["assets"]}
+    stale = {"champion", "rating_predictions"}
+    store.release(DAY, {asset: each for asset, each in held.items() if stale.isdisjoint(each.manifest["inputs"])})
 
 
 def make_answering_home(held_home: Path, home: Path) -> Path:
