@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install run ui test test-all lint types format clean
+.PHONY: help install run ui test test-all lint types format map-js clean
 
 help: ## List what there is to make
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ types: $(VENV)/.dev ## Check types
 format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+map-js: ## Bundle the script of the map page again; needs Node.js 20 or later
+	cd imdb_pipeline/results/map_page_js && npm install --no-package-lock --no-audit --no-fund && npm run build
 
 clean: ## Remove the environment; ./data stays
 	rm -rf $(VENV)

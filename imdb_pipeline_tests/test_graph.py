@@ -43,7 +43,8 @@ LINEAGE = {
     "prediction_ledger": ["rating_predictions"],
     "model_card": ["prediction_ledger"],
     "report": sorted(["catalogue_changes", "leaderboard", "model_card", "movie_map", *ON_DEMAND]),
-    "release": ["report"],
+    "map_page": ["movie_map", "rating_predictions"],
+    "release": ["map_page", "report"],
 }
 GROUPS = {
     "dumps": ["name_basics_dump", "title_basics_dump", "title_principals_dump", "title_ratings_dump"],
@@ -58,7 +59,7 @@ GROUPS = {
             *ON_DEMAND,
         ]
     ),
-    "results": ["model_card", "prediction_ledger", "rating_predictions", "release", "report"],
+    "results": ["map_page", "model_card", "prediction_ledger", "rating_predictions", "release", "report"],
 }
 WHOLE = {"whole_gzip", "row_count", "new_content", "snapshot_accepted"}
 CHECKS = {
@@ -79,6 +80,7 @@ CHECKS = {
     "movie_embeddings": {"every_document_embedded"},
     **{f"{name}_predictor": {"beats_the_mean"} for name in [*PREDICTORS, "blend"] if name != "mean"},
     "rating_predictions": {"coverage"},
+    "map_page": {"page_size"},
     **dict.fromkeys(GROUPS["dumps"], WHOLE),
     "title_ratings_dump": {*WHOLE, "title_ratings_table"},
 }

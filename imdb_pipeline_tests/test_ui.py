@@ -17,6 +17,7 @@ import pytest
 
 from imdb_pipeline.orchestration.stages import ALL_STAGES, STAGES
 from imdb_pipeline.store import Store
+from imdb_pipeline_tests.browser import browse
 from imdb_pipeline_tests.commands import run_command
 from imdb_pipeline_tests.conftest import DAY, MOVIES
 from imdb_pipeline_tests.serving import date_files, serve_folder
@@ -25,18 +26,6 @@ from imdb_pipeline_tests.tiny_dumps import write_dumps
 pytestmark = [pytest.mark.slow, pytest.mark.extra]
 
 STARTING_SECONDS = 90
-CHROMIUM = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--enable-logging=stderr",
-    "--log-level=1",
-]
 
 LAUNCH = """mutation ($params: ExecutionParams!) { launchPipelineExecution(executionParams: $params) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
@@ -183,15 +172,6 @@ def test_the_sensor_of_a_ui_that_is_left_alone_starts_the_run_of_a_new_day(tmp_p
             switches = [each[kind] for kind in ("sensorState", "scheduleState") for each in states[kind[:-5] + "s"]]
             assert [switch["status"] for switch in switches] == ["RUNNING"] * 7
     assert Store(home / "store").released("movies").day == DAY
-
-
-def browse(address: str, folder: Path) -> tuple[str, str]:
-    """Return the page after its scripts ran, and what Chromium logged."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    assert chromium, "no Chromium on this machine: install it, or run `make test`"
-    command = [chromium, *CHROMIUM, f"--user-data-dir={folder}", "--virtual-time-budget=20000", "--dump-dom", address]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    return done.stdout, done.stderr
 
 
 def test_the_asset_page_shows_checks_and_metadata_in_a_browser(ui, tmp_path):

@@ -1,4 +1,4 @@
-"""Commands that answer from what is held: leaderboard, champions, similar, predict, explain, status, report."""
+"""Commands that answer from what is held: leaderboard, champions, similar, predict, explain, status, report, map."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from imdb_pipeline.settings import home_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @app.command()
@@ -188,9 +189,24 @@ def report(
     open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser")] = False,
 ) -> None:
     """Print the path of the report."""
+    _page(home, "report", "report.html", open_it=open_it)
+
+
+@app.command("map")
+def map_(
+    home: HomeOption = None,
+    open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser")] = False,
+) -> None:
+    """Print the path of the map: a page to move around in, and to search, filter and colour."""
+    from imdb_pipeline.results.map_page import FILE
+
+    _page(home, "map_page", FILE, open_it=open_it)
+
+
+def _page(home: Path | None, asset: str, name: str, *, open_it: bool) -> None:
     from imdb_pipeline.store import Store
 
-    path = Store(home_path(home) / "store").released("report").file("report.html")
+    path = Store(home_path(home) / "store").released(asset).file(name)
     print(path)
     if open_it:
         import webbrowser

@@ -33,6 +33,7 @@ def show_results(folder: Path, day: str) -> None:
     for row in api.similar(known["tconst"], k=3, home=folder).to_dicts():
         print(f"  {row['cosine']:.3f}  {titled(row)}")
     print(f"\nreport: {store.released('report').file('report.html')}")
+    print(f"map: {store.released('map_page').file('map.html')}")
     print(f"model card: {store.released('model_card').file('model_card.html')}")
     if not rows:
         print(too_few_movies(store))

@@ -37,7 +37,7 @@ log = logging.getLogger("imdb_pipeline.runs")
 _LOCK_SECONDS = 2.0
 """The watchdog holds the home's lock for an instant at a time."""
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-RESULT_ASSETS = ("rating_predictions", "prediction_ledger", "model_card", "report", "release")
+RESULT_ASSETS = ("rating_predictions", "prediction_ledger", "model_card", "report", "map_page", "release")
 """What a day makes from its champion."""
 GRAPH_ASSETS = tuple(STAGES)
 STUDY_ASSET = "study_reproduction"

@@ -234,10 +234,45 @@ def report(work: Work) -> Made:
 
 @published_asset(
     group="results",
+    kinds={"html", "javascript"},
+    inputs=("movies", "movie_neighbours", "movie_map", "rating_predictions"),
+    lineage=("movie_map", "rating_predictions"),
+    settings=lambda request: {"day": request.day},
+    checks={"page_size": "The page is small enough to load at once: at most 25 MB."},
+)
+def map_page(work: Work) -> Made:
+    """The map as one HTML file, opened from disk with no network: to move around in, search, filter and colour, each
+    movie with its prediction and its nearest; where WebGL is missing, a picture of it."""
+    import polars as pl
+
+    from imdb_pipeline.results.map_page import FILE, MAX_BYTES, write_map_page
+
+    counts = write_map_page(
+        work.folder / FILE,
+        day=work.day,
+        source=without_userinfo(work.settings.source),
+        points=pl.read_parquet(work.file("movie_map", "map.parquet")),
+        movies=pl.scan_parquet(work.file("movies", "movies.parquet")),
+        neighbours=pl.read_parquet(work.file("movie_neighbours", "neighbours.parquet")),
+        predictions=pl.read_parquet(work.file("rating_predictions", "predictions.parquet")),
+    )
+    size = Outcome(
+        "page_size",
+        passed=counts["bytes"] <= MAX_BYTES,
+        message=f"{counts['bytes'] / 1e6:.1f} MB for {counts['movies']:,} movies; {MAX_BYTES / 1e6:.0f} MB at most",
+        required=False,
+    )
+    return Made(
+        rows=counts["movies"], outcomes=[size], metadata={"points": counts["movies"], "counts": table([counts])}
+    )
+
+
+@published_asset(
+    group="results",
     kinds={"json"},
     inputs=tuple(STAGES),
     earlier=TRAINED,
-    lineage=("report",),
+    lineage=("report", "map_page"),
     settings=lambda request: {"day": request.day},
 )
 def release(work: Work) -> Made:
