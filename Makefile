@@ -20,7 +20,7 @@ ui: $(VENV)/.run ## Open the Dagster UI on ./data
 test: $(VENV)/.dev ## Run the tests
 	$(BIN)/python -m pytest -m "not extra" --numprocesses 2 --dist loadfile
 
-test-all: $(VENV)/.extra ## Run all tests, with those that need Chromium and Ray
+test-all: $(VENV)/.extra ## Run all tests, with those that need Chromium, PostgreSQL, systemd and Ray
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.dev ## Check style and formatting
@@ -51,5 +51,5 @@ $(VENV)/.dev: $(VENV)/.run
 	@touch $@
 
 $(VENV)/.extra: $(VENV)/.dev
-	@$(INSTALL) --editable '.[ray,k8s]'
+	@$(INSTALL) --editable '.[postgres,ray,k8s]'
 	@touch $@

@@ -155,11 +155,13 @@ def similar(
     """
     import polars as pl
 
-    from imdb_pipeline.similar import similar_movies
+    from imdb_pipeline.released import Release
+    from imdb_pipeline.similar import SimilarMovies, Wanted
 
-    store = _store(home)
-    options: dict[str, Any] = {"k": k, "mask_title": mask_title, "years": years, "min_votes": min_votes}
-    rows = [{"asked": asked, **row} for asked in _named(movies) for row in similar_movies(store, str(asked), **options)]
+    wanted = Wanted(k, *(years or (None, None)), min_votes=min_votes)
+    release = SimilarMovies(Release(_store(home)))
+    found = {asked: release.to_movie(asked, wanted, mask_title=mask_title) for asked in _named(movies)}
+    rows = [{"asked": asked, **row} for asked in _named(movies) for row in found[asked]]
     return pl.DataFrame(
         rows,
         schema={

@@ -116,19 +116,30 @@ class Published:
         except ValueError as error:
             raise NotPublishedError(f"{self.root / CURRENT}: damaged ({error}); the next run mends it") from None
 
-    def released(self, asset: str) -> Revision:
-        """Return the revision of an asset that the current release names.
+    def require_current(self) -> dict[str, Any]:
+        """Return what ``current`` does.
 
         Raises
         ------
         NotPublishedError
-            Nothing has been released, or the release has no such asset.
+            Nothing has been released.
         """
         current = self.current()
         if current is None:
             raise NotPublishedError(
                 f"{self.root.parent} holds no release yet; make one with `imdb-pipeline run --home {self.root.parent}`"
             )
+        return current
+
+    def released(self, asset: str, release: Mapping[str, Any] | None = None) -> Revision:
+        """Return the revision of an asset that a release names: the current one, or what ``current`` gave before.
+
+        Raises
+        ------
+        NotPublishedError
+            Nothing has been released, or the release has no such asset.
+        """
+        current = self.require_current() if release is None else release
         if asset not in current["assets"]:
             raise NotPublishedError(f"the release of {current['day']} holds no {asset}; run `imdb-pipeline run`")
         return self.referenced(asset, current["assets"][asset])

@@ -9,19 +9,57 @@ from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.champions import CHAMPION, FEW_VOTES, INTERVALS, MODEL, UNSEEN
 from imdb_pipeline.errors import InputError, PipelineError
+from imdb_pipeline.released import Release
 from imdb_pipeline.results.answers import LEARNED_A_LITTLE, Served, explain_movie, predict_movie, predict_new
+from imdb_pipeline.similar import UnknownMovieError, named_row, spelling_hint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     import polars as pl
 
     from imdb_pipeline.compute import Compute
+    from imdb_pipeline.embeddings.encoder import Encoder
     from imdb_pipeline.results.new_movie import NewMovie
+    from imdb_pipeline.results.people_named import NamesHeld
     from imdb_pipeline.store import Revision, Store
 
+_TABLES = (
+    ("movies", "movies.parquet"),
+    ("rating_predictions", "predictions.parquet"),
+    ("champion", UNSEEN),
+    ("champion", FEW_VOTES),
+)
 _LOOKED_UP = ["tconst", "title", "original_title", "release_year", "num_votes"]
+
+
+class DocumentEncoder:
+    """The encoder that a release's embeddings were made with, loaded when it is first called."""
+
+    def __init__(self, release: Release) -> None:
+        self._release = release
+
+    def __call__(self, documents: Sequence[str]) -> np.ndarray:
+        """Return the unit vectors of n documents: float32, shape (n, dimension).
+
+        Raises
+        ------
+        InputError
+            The encoder is not there any more, or another.
+        """
+        return self._encoder.encode(self._encoder.tokenize(documents))()
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        from imdb_pipeline.embeddings.encoder import Encoder
+        from imdb_pipeline.embeddings.model_files import choose_encoder
+
+        device = released_compute(self._release).device
+        held = json.loads(self._release.revision("movie_embeddings").file("encoder.json").read_bytes())
+        # On a CPU half the precision takes longer than the whole.
+        dtype = held["dtype"] if device == "cuda" else "float32"
+        return Encoder(choose_encoder(held["name"], held["revision"]), device=device, dtype=dtype)
 
 
 class ServedRelease:
@@ -33,7 +71,11 @@ class ServedRelease:
     Parameters
     ----------
     store
-        The release that is current now answers, also after it has been replaced.
+        Where it lies.
+    release
+        The one that answers, also after it has been replaced; None: the one that is current now.
+    encode, names
+        Its encoder, and the names in its catalogue, where somebody has them already.
 
     Raises
     ------
@@ -41,54 +83,118 @@ class ServedRelease:
         There is no release, it has no champion, or one of an older version; the message says what to do.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(
+        self,
+        store: Store,
+        release: Release | None = None,
+        encode: DocumentEncoder | None = None,
+        names: NamesHeld | None = None,
+    ) -> None:
         self._store = store
-        names = ("champion", "movies", "movie_embeddings", "rating_predictions")
-        self._champion, self._movies, self._embeddings, self._predictions = map(store.released, names)
+        self._known_names = names
+        self._release = Release(store) if release is None else release
+        self._encode = DocumentEncoder(self._release) if encode is None else encode
+        self._champion = self._release.revision("champion")
         content = _champion_content(self._champion)
         self._names = {"model": content["model"], "model_id": content["id"]}
 
     def predict(self, movie: str | Path | dict[str, Any]) -> dict[str, Any]:
         """Return the predicted rating of a movie with its 90 % interval: see ``api.predict``."""
+        new = self._new(movie)
+        if new is not None:
+            return {**predict_new(new, self.served), **self._names}
+        found = self._found(str(movie))
+        return self._from_table(found) or self._predicted_now(found)
+
+    def predict_listed(self, tconst: str) -> dict[str, Any] | None:
+        """Return what ``predict`` does of an id, from the predictions table alone; None of a movie without a document.
+
+        Raises
+        ------
+        UnknownMovieError
+            The catalogue has no such id.
+        """
+        return self._from_table(self.row(tconst))
+
+    def predict_unlisted(self, tconst: str) -> dict[str, Any]:
+        """Return what ``predict`` does of the id of a movie without a document."""
+        return self._predicted_now(self.row(tconst))
+
+    def hold(self) -> None:
+        """Read the tables that answers are made from now."""
+        for asset, name in _TABLES:
+            self._release.table(asset, name)
+
+    def row(self, tconst: str) -> pl.DataFrame:
+        """Return the row of ``movies`` of an id.
+
+        Raises
+        ------
+        UnknownMovieError
+            There is none.
+        """
+        import polars as pl
+
+        found = self._movies.filter(pl.col("tconst") == tconst).collect()
+        if found.is_empty():
+            raise UnknownMovieError(f"no movie of the catalogue has the id {tconst!r}")
+        return found
+
+    def _from_table(self, found: pl.DataFrame) -> dict[str, Any] | None:
+        import polars as pl
+
+        row = found.row(0, named=True)
+        table = self._release.table("rating_predictions", "predictions.parquet")
+        held = table.filter(pl.col("tconst") == row["tconst"]).collect()
+        return {**_known(row), **self._names, **held.row(0, named=True)} if len(held) else None
+
+    def _predicted_now(self, found: pl.DataFrame) -> dict[str, Any]:
         import polars as pl
 
         from imdb_pipeline.catalogue.documents import document
         from imdb_pipeline.models.examples import INPUT_COLUMNS
 
-        new = self._new(movie)
-        if new is not None:
-            return {**predict_new(new, self.served), **self._names}
-        found = self._found(str(movie))
         row = found.row(0, named=True)
-        known = {"tconst": row["tconst"], "title": row["title"], "release_year": row["release_year"]}
-        table = pl.scan_parquet(self._predictions.file("predictions.parquet"))
-        held = table.filter(pl.col("tconst") == row["tconst"]).collect()
-        if len(held):
-            return {**known, **self._names, **held.row(0, named=True)}
         answer = predict_movie(found.select(INPUT_COLUMNS), document(row), self.served)
         rated = {"split": None, "average_rating": row["average_rating"], "num_votes": row["num_votes"]}
-        unseen = pl.scan_parquet(self._champion.file(UNSEEN)).filter(pl.col("tconst") == row["tconst"]).collect()
+        unseen = self._release.table("champion", UNSEEN).filter(pl.col("tconst") == row["tconst"]).collect()
         if len(unseen):  # it had a document when the champion was trained: a model that did not see it answers
             was = unseen.row(0, named=True)
             told = {name: was[name] for name in ("prediction", "low", "high", "basis", "split")}
-            return {**known, **answer, **self._names, **rated, **told}
+            return {**_known(row), **answer, **self._names, **rated, **told}
         basis = "few_votes" if self._learnt_from(FEW_VOTES, row["tconst"]) else "future"
-        return {**known, **answer, **self._names, **rated, "basis": basis}
+        return {**_known(row), **answer, **self._names, **rated, "basis": basis}
 
     def held_predictions(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Return what ``predict`` does of those ids that the predictions table has, by id."""
         import polars as pl
 
-        table = pl.scan_parquet(self._predictions.file("predictions.parquet")).filter(pl.col("tconst").is_in(list(ids)))
-        held = table.collect().join(self._listed.select("tconst", "title", "release_year"), on="tconst", how="left")
-        return {row["tconst"]: {**row, **self._names} for row in held.to_dicts()}
+        table = self._release.table("rating_predictions", "predictions.parquet")
+        held = table.filter(pl.col("tconst").is_in(list(ids))).collect()
+        titled = held.join(self._listed.select("tconst", "title", "release_year"), on="tconst", how="left")
+        return {row["tconst"]: {**row, **self._names} for row in titled.to_dicts()}
 
     def explain(self, movie: str | Path | dict[str, Any], *, directors: Sequence[str] = ()) -> dict[str, Any]:
         """Return what each field and each person adds to a movie's predicted rating: see ``api.explain``."""
-        from imdb_pipeline.models.examples import INPUT_COLUMNS
-
         new = self._new(movie)
-        frame = self._found(str(movie)).select(INPUT_COLUMNS) if new is None else new.movie
+        return self._explained(self._found(str(movie)) if new is None else new, directors)
+
+    def explain_id(self, tconst: str, *, directors: Sequence[str] = ()) -> dict[str, Any]:
+        """Return what ``explain`` does of an id.
+
+        Raises
+        ------
+        UnknownMovieError
+            The catalogue has no such id.
+        """
+        return self._explained(self.row(tconst), directors)
+
+    def _explained(self, movie: pl.DataFrame | NewMovie, directors: Sequence[str]) -> dict[str, Any]:
+        from imdb_pipeline.models.examples import INPUT_COLUMNS
+        from imdb_pipeline.results.new_movie import NewMovie
+
+        new = movie if isinstance(movie, NewMovie) else None
+        frame = movie.movie if isinstance(movie, NewMovie) else movie.select(INPUT_COLUMNS)
         served = self.served
         answer = explain_movie(
             frame,
@@ -116,14 +222,12 @@ class ServedRelease:
         InputError
             The home's encoder is not there any more, or another.
         """
-        from imdb_pipeline.compute import choose_compute
         from imdb_pipeline.models.conformal import Intervals
         from imdb_pipeline.models.fitting import PREDICTORS, load_predictor
-        from imdb_pipeline.settings import load_settings
 
-        for revision in (self._champion, self._embeddings):
+        for revision in (self._champion, self._release.revision("movie_embeddings")):
             self._store.verify(revision)
-        compute = choose_compute(device=load_settings(self._store.root.parent).device)
+        compute = released_compute(self._release)
         folder, name = self._champion.folder, self._names["model"]
         try:
             model = load_predictor(name, folder / MODEL, device=compute.device)
@@ -133,26 +237,14 @@ class ServedRelease:
                 "`imdb-pipeline run --force` on this home trains it again"
             ) from None
         reads = any(PREDICTORS[each].reads_embeddings for each in (name, *getattr(model, "members", {})))
-        encode = self._encode_with(compute) if reads else None
-        return Served(name, model, Intervals.load(folder / INTERVALS), encode)
+        return Served(name, model, Intervals.load(folder / INTERVALS), self._encode if reads else None)
 
     def _learnt_from(self, name: str, tconst: str) -> bool:
         """Return whether a movie is in a file of the champion that lists what it learnt from."""
         import polars as pl
 
-        listed = pl.scan_parquet(self._champion.file(name)).filter(pl.col("tconst") == tconst)
+        listed = self._release.table("champion", name).filter(pl.col("tconst") == tconst)
         return len(listed.collect()) > 0
-
-    def _encode_with(self, compute: Compute) -> Callable[[Sequence[str]], np.ndarray]:
-        """Return the encoder that the release's embeddings were made with."""
-        from imdb_pipeline.embeddings.encoder import Encoder
-        from imdb_pipeline.embeddings.model_files import choose_encoder
-
-        held = json.loads(self._embeddings.file("encoder.json").read_bytes())
-        # On a CPU half the precision takes longer than the whole.
-        dtype = held["dtype"] if compute.device == "cuda" else "float32"
-        encoder = Encoder(choose_encoder(held["name"], held["revision"]), device=compute.device, dtype=dtype)
-        return lambda documents: encoder.encode(encoder.tokenize(documents))()
 
     def _new(self, movie: str | Path | dict[str, Any]) -> NewMovie | None:
         """Return the movie of a file or a dict; None for an id or a title."""
@@ -172,38 +264,45 @@ class ServedRelease:
         """Return the row of ``movies`` that an id or a title names; titles of movies with a document come first."""
         import polars as pl
 
-        from imdb_pipeline.similar import named_row, spelling_hint
-
         wanted = movie.strip()
         for candidates in (self._predicted, self._listed):
             row = named_row(wanted, candidates)
             if row is not None:
-                movies = pl.scan_parquet(self._movies.file("movies.parquet"))
-                return movies.filter(pl.col("tconst") == candidates["tconst"][row]).collect()
+                return self._movies.filter(pl.col("tconst") == candidates["tconst"][row]).collect()
         hint = spelling_hint(wanted, self._predicted)
-        raise InputError(f"no movie of the catalogue has the id or the title {wanted!r}; {hint}")
+        raise UnknownMovieError(f"no movie of the catalogue has the id or the title {wanted!r}; {hint}")
+
+    @property
+    def _movies(self) -> pl.LazyFrame:
+        return self._release.table("movies", "movies.parquet")
 
     @cached_property
     def _listed(self) -> pl.DataFrame:
         """All movies, to look one up."""
-        import polars as pl
-
-        return pl.read_parquet(self._movies.file("movies.parquet"), columns=_LOOKED_UP)
+        return self._movies.select(_LOOKED_UP).collect()
 
     @cached_property
     def _predicted(self) -> pl.DataFrame:
         """Those that have a document."""
-        import polars as pl
-
-        predicted = pl.read_parquet(self._predictions.file("predictions.parquet"), columns=["tconst"])
+        predicted = self._release.table("rating_predictions", "predictions.parquet").select("tconst").collect()
         return self._listed.join(predicted, on="tconst", how="semi", maintain_order="left")
 
     @cached_property
-    def _people(self) -> pl.DataFrame:
+    def _people(self) -> pl.DataFrame | NamesHeld:
         """All credits, to look people up; and the genres, to know how they are spelt."""
-        import polars as pl
+        return self._known_names or self._movies.select("credits", "genres").collect()
 
-        return pl.read_parquet(self._movies.file("movies.parquet"), columns=["credits", "genres"])
+
+def released_compute(release: Release) -> Compute:
+    """Return what the home of a release computes on, by its settings."""
+    from imdb_pipeline.compute import choose_compute
+    from imdb_pipeline.settings import load_settings
+
+    return choose_compute(device=load_settings(release.store.root.parent).device)
+
+
+def _known(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("tconst", "title", "release_year")}
 
 
 def _champion_content(revision: Revision) -> dict[str, Any]:

@@ -133,6 +133,16 @@ class AlertSettings:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class ServeSettings:
+    """The HTTP service; see docs/serving.md."""
+
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+(/\S*)?$")] = "http://127.0.0.1:8000"
+    """where it is reached: the links in Dagster's metadata lead there"""
+    allowed_hosts: tuple[str, ...] = ()
+    """names, beside those of loopback, that requests may come to"""
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Settings:
     """Everything in ``settings.toml``; every key is documented in docs/settings.md."""
 
@@ -152,6 +162,7 @@ class Settings:
     execution: ExecutionSettings = field(default_factory=ExecutionSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
+    serve: ServeSettings = field(default_factory=ServeSettings)
 
 
 def home_path(home: str | Path | None = None) -> Path:

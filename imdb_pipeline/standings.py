@@ -6,14 +6,22 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from imdb_pipeline.store import Store
 
 
-def read_leaderboard(store: Store) -> list[dict[str, Any]]:
-    """Return one row per predictor, the best on validation first: see ``api.leaderboard``."""
+def read_leaderboard(store: Store, release: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Return one row per predictor, the best on validation first: see ``api.leaderboard``.
+
+    Parameters
+    ----------
+    release
+        What ``Store.current`` gave; None: the release that is current now.
+    """
     rows = []
-    for row in _board(store)["rows"]:
-        info = store.released(f"{row['model']}_predictor").manifest["info"]
+    for row in _board(store, release)["rows"]:
+        info = store.released(f"{row['model']}_predictor", release).manifest["info"]
         rows.append({**row, "fit_seconds": info["fit_seconds"], "device": info["device"]})
     return rows
 
@@ -23,5 +31,5 @@ def too_few_movies(store: Store) -> str | None:
     return _board(store)["too_few"]
 
 
-def _board(store: Store) -> dict[str, Any]:
-    return json.loads(store.released("leaderboard").file("leaderboard.json").read_bytes())
+def _board(store: Store, release: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    return json.loads(store.released("leaderboard", release).file("leaderboard.json").read_bytes())

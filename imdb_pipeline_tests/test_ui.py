@@ -18,7 +18,6 @@ import pytest
 from imdb_pipeline.orchestration.stages import ALL_STAGES, STAGES
 from imdb_pipeline.store import Store
 from imdb_pipeline_tests.browser import browse
-from imdb_pipeline_tests.commands import run_command
 from imdb_pipeline_tests.conftest import DAY, MOVIES
 from imdb_pipeline_tests.serving import date_files, serve_folder
 from imdb_pipeline_tests.tiny_dumps import write_dumps
@@ -181,11 +180,3 @@ def test_the_asset_page_shows_checks_and_metadata_in_a_browser(ui, tmp_path):
     page, _ = browse(f"{ui.address}/assets/movies?view=checks", tmp_path)
     assert "readable_rows" in page
     assert "movies_table" in page
-
-
-def test_the_report_opens_from_disk_without_a_request_or_an_error(held_home, tmp_path):
-    path = Path(run_command("report", "--home", held_home).out.strip())
-    page, log = browse(path.as_uri(), tmp_path)
-    assert page.count("<img") == 5
-    assert "boosting" in page
-    assert "CONSOLE" not in log, log

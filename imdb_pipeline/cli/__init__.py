@@ -6,11 +6,11 @@ import errno
 import logging
 import os
 
-from imdb_pipeline.cli import answers, machine, runs
+from imdb_pipeline.cli import answers, machine, runs, service
 from imdb_pipeline.cli.app import app, fail
 from imdb_pipeline.errors import PipelineError
 
-__all__ = ["answers", "app", "machine", "main", "runs"]
+__all__ = ["answers", "app", "machine", "main", "runs", "service"]
 
 _NOT_OURS = {
     errno.EACCES,

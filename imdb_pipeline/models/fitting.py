@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from imdb_pipeline.errors import InputError
 from imdb_pipeline.models.evaluate import evaluate
+from imdb_pipeline.models.predictor import Predictor, own_predictors
 from imdb_pipeline.models.split import MIN_MOVIES
 
 if TYPE_CHECKING:
@@ -21,46 +22,20 @@ if TYPE_CHECKING:
     from imdb_pipeline.models.examples import Examples, Inputs, Parts
 
 
-@dataclass(frozen=True)
-class Predictor:
-    """Where a predictor is written, and what it asks for.
-
-    Attributes
-    ----------
-    module
-        Imported when it is used. Its ``fit`` and ``refit`` return the class.
-    kind
-        The class's name.
-    reads_embeddings
-        Whether it needs ``Inputs.embeddings``; where nobody does, no encoder has to be loaded for a prediction.
-    reads_documents
-        Whether it needs ``Inputs.documents``.
-    resumes
-        Whether ``fit`` and ``refit`` take ``checkpoints``, a folder from which a killed training goes on.
-    needs_gpu
-        Whether it is fitted on CUDA alone: elsewhere it would take days.
-    takes_encoder
-        Whether ``fit`` takes ``encoder``, the home's.
-    """
-
-    module: str
-    kind: str
-    reads_embeddings: bool = True
-    reads_documents: bool = False
-    resumes: bool = False
-    needs_gpu: bool = False
-    takes_encoder: bool = False
-
-
 PREDICTORS = {
     "mean": Predictor("imdb_pipeline.models.mean", "MeanModel", reads_embeddings=False),
     "linear": Predictor("imdb_pipeline.models.linear", "LinearModel"),
     "ridge": Predictor("imdb_pipeline.models.ridge", "LinearModel"),
-    "knn": Predictor("imdb_pipeline.models.knn", "KnnModel"),
-    "svr": Predictor("imdb_pipeline.models.svr", "SvrModel"),
-    "mlp": Predictor("imdb_pipeline.models.mlp", "MlpModel", resumes=True),
+    "knn": Predictor("imdb_pipeline.models.knn", "KnnModel", uses_gpu=True),
+    "svr": Predictor("imdb_pipeline.models.svr", "SvrModel", uses_gpu=True),
+    "mlp": Predictor("imdb_pipeline.models.mlp", "MlpModel", resumes=True, uses_gpu=True),
     "transformer": Predictor(
-        "imdb_pipeline.models.transformer", "DocumentModel", reads_embeddings=False, reads_documents=True, resumes=True
+        "imdb_pipeline.models.transformer",
+        "DocumentModel",
+        reads_embeddings=False,
+        reads_documents=True,
+        resumes=True,
+        uses_gpu=True,
     ),
     "finetuned": Predictor(
         "imdb_pipeline.models.finetuned",
@@ -70,11 +45,13 @@ PREDICTORS = {
         resumes=True,
         needs_gpu=True,
         takes_encoder=True,
+        uses_gpu=True,
     ),
     "boosting": Predictor("imdb_pipeline.models.boosting", "BoostingModel", reads_embeddings=False),
+    **own_predictors(),
     "blend": Predictor("imdb_pipeline.models.blend", "BlendModel", reads_embeddings=False, resumes=True),
 }
-"""The predictors by name. What the blend reads is what its members read."""
+"""The predictors by name, those in ``models/own`` too. What the blend reads is what its members read."""
 
 MEMBERS = tuple(name for name in PREDICTORS if name != "blend")
 """Those that are fitted on examples, and that the blend is made of."""

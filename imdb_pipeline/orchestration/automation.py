@@ -19,6 +19,7 @@ from imdb_pipeline.orchestration.planning import has_champion
 from imdb_pipeline.orchestration.publishing import REUSE_TAG, SNAPSHOT_TAG
 from imdb_pipeline.orchestration.requests import failures
 from imdb_pipeline.orchestration.resources import Home
+from imdb_pipeline.orchestration.run_logs import delete_old_output
 from imdb_pipeline.orchestration.stages import STAGES
 from imdb_pipeline.overrides import overrides
 from imdb_pipeline.quarantine import refusal
@@ -76,11 +77,13 @@ everything_and_study = dg.define_asset_job(
 _WATCHED = [everything, daily, training, everything_and_study]
 
 
-@dg.op(description="Deletes what killed runs left and what [retention] does not keep.")
+@dg.op(description="Deletes what killed runs left, what [retention] does not keep, and what old runs printed.")
 def clean_up(context: dg.OpExecutionContext, home: Home) -> None:
     for line in home.store.recover():
         context.log.info(line)
-    collected = collect(home.store, home.settings().retention, today=datetime.now(UTC).date())
+    now = datetime.now(UTC)
+    delete_old_output(context.instance, now=now)
+    collected = collect(home.store, home.settings().retention, today=now.date())
     if collected.busy:
         context.log.info("a run is at work; nothing was collected")
     for shard in collected.damaged:

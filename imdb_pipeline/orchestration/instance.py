@@ -1,4 +1,6 @@
-"""A home's Dagster instance: ``HOME/dagster`` with its ``dagster.yaml``, for the command line and for the UI."""
+"""A home's Dagster instance, for the command line and for the UI: ``HOME/dagster`` with its ``dagster.yaml``, or the
+``DAGSTER_HOME`` of a deployment whose home it is.
+"""
 
 import os
 from pathlib import Path
@@ -7,6 +9,7 @@ import dagster as dg
 import yaml
 
 from imdb_pipeline.errors import InputError
+from imdb_pipeline.settings import home_path
 from imdb_pipeline.store import write_atomically
 
 DAGSTER_YAML = """\
@@ -24,15 +27,45 @@ concurrency:
     granularity: op
   runs:
     max_concurrent_runs: 2
+    tag_concurrency_limits:
+      - key: dagster/partition
+        value:
+          applyLimitPerUniqueValue: true
+        limit: 1
+      - key: dagster/backfill
+        limit: 1
 run_monitoring:
   enabled: true
+  start_timeout_seconds: 300
+  cancel_timeout_seconds: 180
   max_runtime_seconds: 172800
-  free_slots_after_run_end_seconds: 60
+  poll_interval_seconds: 10
+  free_slots_after_run_end_seconds: 30
 run_retries:
   enabled: true
   max_retries: 0
   retry_on_asset_or_op_failure: false
+retention:
+  schedule:
+    purge_after_days:
+      skipped: 30
+      success: 365
+      failure: 90
+      started: 30
+  sensor:
+    purge_after_days:
+      skipped: 7
+      success: 90
+      failure: 30
+      started: 7
+  auto_materialize:
+    purge_after_days:
+      skipped: 7
+      success: 90
+      failure: 30
+      started: 7
 """
+"""docker/dagster.yaml says the same of what both are about."""
 
 WORKSPACE_YAML = """\
 load_from:
@@ -42,16 +75,30 @@ load_from:
 """
 
 
-def prepare_instance(home: Path) -> Path:
-    """Make ``HOME/dagster`` and point this process and its children at it; return the folder.
-
-    A ``dagster.yaml`` that is there already is the user's and stays.
+def instance_folder(home: Path) -> Path:
+    """Return ``DAGSTER_HOME`` where it was set together with ``IMDB_PIPELINE_HOME`` and that is this home, else
+    ``HOME/dagster``: the Dagster of some other project is left alone.
     """
-    folder = home / "dagster"
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "dagster.yaml").is_file():
-        write_atomically(folder / "dagster.yaml", DAGSTER_YAML.encode())
-    write_atomically(folder / "workspace.yaml", WORKSPACE_YAML.encode())
+    deployed, owner = os.environ.get("DAGSTER_HOME"), os.environ.get("IMDB_PIPELINE_HOME")
+    if deployed and owner and home_path(owner) == home:
+        return Path(deployed)
+    return home / "dagster"
+
+
+def prepare_instance(home: Path) -> Path:
+    """Point this process and its children at the instance of a home; return its folder.
+
+    ``HOME/dagster`` is made where it is not there; its ``dagster.yaml``, once there, is the user's and stays. All of a
+    deployment's ``DAGSTER_HOME`` is the deployment's.
+    """
+    folder = instance_folder(home)
+    if folder == home / "dagster":
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "dagster.yaml").is_file():
+            write_atomically(folder / "dagster.yaml", DAGSTER_YAML.encode())
+        write_atomically(folder / "workspace.yaml", WORKSPACE_YAML.encode())
+    elif not (folder / "dagster.yaml").is_file():
+        raise InputError(f"{folder}: DAGSTER_HOME has no dagster.yaml; write one, or unset DAGSTER_HOME")
     os.environ["DAGSTER_HOME"] = str(folder)
     os.environ["IMDB_PIPELINE_HOME"] = str(home)
     return folder

@@ -33,6 +33,9 @@ REUSE_TAG = "imdb_pipeline/reuse"
 SNAPSHOT_TAG = "imdb_pipeline/snapshot"
 """The id of the four files that a run is about."""
 OWNERS = ["team:imdb_pipeline"]
+SERVED_AT = {"report": "/report", "map_page": "/map", "model_card": "/model-card", "leaderboard": "/leaderboard"}
+SERVED_AT |= {"release": "/"}
+"""Where the service shows an asset of the current release."""
 
 
 ASSETS: list[dg.AssetsDefinition] = []
@@ -179,7 +182,7 @@ def _reuse(
         stage, request.day, [Outcome(**outcome) for outcome in checks if outcome["name"] in stage.checks]
     )
     _log_finished(stage, f"the same as on {held.day}")
-    yield _result(revision, {"reused": True})
+    yield _result(revision, {"reused": True}, request)
 
 
 def _make(
@@ -250,7 +253,7 @@ def _make(
         if snapshot is not None:
             take_back(request.home, day=request.day, snapshot=snapshot, asset=stage.asset)
     _log_finished(stage, f"{made.rows:>10,} rows {revision.manifest['info']['seconds']:>7.1f} s")
-    yield _result(revision, made.metadata)
+    yield _result(revision, made.metadata, request)
 
 
 def _way_through(stage: Stage, outcomes: list[Outcome]) -> str:
@@ -290,13 +293,15 @@ def _check_results(stage: Stage, day: str, outcomes: list[Outcome]) -> Iterator[
         )
 
 
-def _result(revision: Revision, metadata: dict[str, Any]) -> dg.MaterializeResult:
+def _result(revision: Revision, metadata: dict[str, Any], request: Request) -> dg.MaterializeResult:
     manifest = revision.manifest
     size = sum(entry["bytes"] for entry in manifest["files"].values())
     inputs = [
         {"input": name, "day": reference["day"], "revision": reference["revision"]}
         for name, reference in manifest["inputs"].items()
     ]
+    page = SERVED_AT.get(revision.asset)
+    link = {"served at": dg.MetadataValue.url(request.settings.serve.url.rstrip("/") + page)} if page else {}
     return dg.MaterializeResult(
         asset_key=revision.asset,
         data_version=dg.DataVersion(revision.data_hash),
@@ -308,6 +313,7 @@ def _result(revision: Revision, metadata: dict[str, Any]) -> dg.MaterializeResul
             "accelerator": "{device} ({device_name}), {dtype}, seed {seed}".format_map(manifest["info"]),
             "revision": revision.id,
             "folder": dg.MetadataValue.path(revision.folder),
+            **link,
             **({"inputs": table(inputs)} if inputs else {}),
         },
     )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from imdb_pipeline.models.examples import Inputs
     from imdb_pipeline.models.fitting import Model
     from imdb_pipeline.results.new_movie import NewMovie
+    from imdb_pipeline.results.people_named import NamesHeld
 
 LEARNED = (
     "The model learnt from this movie's own rating, so this prediction is nearer to it than those of movies that are "
@@ -98,7 +99,7 @@ def explain_movie(
     served: Served,
     *,
     learned: bool,
-    catalogue: pl.DataFrame | None = None,
+    catalogue: pl.DataFrame | NamesHeld | None = None,
     directors: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return what each field and each person adds to the predicted rating of a movie.

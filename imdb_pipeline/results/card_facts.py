@@ -63,7 +63,7 @@ def card_facts(
             "with votes enough to learn from": revisions["rating_split"].manifest["rows"],
         },
         "ledger": json.loads(revisions["prediction_ledger"].file("score.json").read_bytes()),
-        "made": {"versions of this day": _versions()},
+        "made": {"versions of this day": versions()},
     }
     if chosen["model"] is None:
         return facts
@@ -153,7 +153,8 @@ def _limits(facts: Mapping[str, Any]) -> list[str]:
     return limits
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions of this package and of those whose results may differ from one to the next."""
     from importlib.metadata import version
 
     from imdb_pipeline import __version__

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.errors import InputError
 from imdb_pipeline.results.new_movie import PEOPLE, people_notes
-from imdb_pipeline.results.people_named import Asked, find_people
+from imdb_pipeline.results.people_named import Asked, NamesHeld, find_people
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,7 @@ class Counterfactuals:
 
 
 def counterfactuals(
-    movie: pl.DataFrame, *, catalogue: pl.DataFrame | None = None, directors: Sequence[str] = ()
+    movie: pl.DataFrame, *, catalogue: pl.DataFrame | NamesHeld | None = None, directors: Sequence[str] = ()
 ) -> Counterfactuals:
     """Return a movie changed in one thing at a time.
 

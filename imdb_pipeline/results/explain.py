@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
+    from imdb_pipeline.results.people_named import NamesHeld
+
 WHAT_IT_SAYS = (
     "Each effect is of one change alone, so they do not add up; they are about the predictor, not about what makes "
     "a movie good."
@@ -22,7 +24,7 @@ def explain(
     movie: pl.DataFrame,
     predict: Callable[[pl.DataFrame, pl.Series], np.ndarray],
     *,
-    catalogue: pl.DataFrame | None = None,
+    catalogue: pl.DataFrame | NamesHeld | None = None,
     directors: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Change a movie in one thing at a time and see what any predictor makes of it.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.errors import InputError
-from imdb_pipeline.results.people_named import PERSON_ID, Asked, Meant, find_people
+from imdb_pipeline.results.people_named import PERSON_ID, Asked, Meant, NamesHeld, find_people, genres_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +57,7 @@ class NewMovie:
     notes: dict[str, Any]
 
 
-def read_new_movie(path: Path, movies: pl.DataFrame) -> NewMovie:
+def read_new_movie(path: Path, movies: pl.DataFrame | NamesHeld) -> NewMovie:
     """Read a movie from a JSON file; a field that is not there or null is not known.
 
     Parameters
@@ -80,15 +80,25 @@ def read_new_movie(path: Path, movies: pl.DataFrame) -> NewMovie:
         raise InputError(f"{path}: {error.strerror}; give a JSON file of a movie") from None
     if len(content) > MAX_BYTES:
         raise InputError(f"{path}: larger than {MAX_BYTES:,} bytes; give the JSON of one movie")
+    return new_movie(parse_json(content, source=str(path)), movies, source=str(path))
+
+
+def parse_json(content: bytes, *, source: str) -> Any:
+    """Return a JSON value; messages call it ``source``.
+
+    Raises
+    ------
+    InputError
+        It is no JSON, a name stands twice in one object, or it is nested too deep.
+    """
     try:
-        value = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_object, parse_constant=_no_constant)
+        return json.loads(content.decode("utf-8-sig"), object_pairs_hook=_object, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         reason = "nested too deep" if isinstance(error, RecursionError) else error
-        raise InputError(f"{path}: not a movie in JSON ({reason}); correct it") from None
-    return new_movie(value, movies, source=str(path))
+        raise InputError(f"{source}: not a movie in JSON ({reason}); correct it") from None
 
 
-def new_movie(value: Any, movies: pl.DataFrame, *, source: str) -> NewMovie:
+def new_movie(value: Any, movies: pl.DataFrame | NamesHeld, *, source: str) -> NewMovie:
     """Return the movie of a JSON value, as ``read_new_movie`` does; messages call it ``source``."""
     import polars as pl
 
@@ -221,11 +231,11 @@ def _principal(given: Any, where: str) -> Asked:
     return Asked("principals", _one_line(person), (_one_line(category),))
 
 
-def _spelt(genres: list[str] | None, movies: pl.DataFrame) -> tuple[list[str] | None, list[str]]:
+def _spelt(genres: list[str] | None, movies: pl.DataFrame | NamesHeld) -> tuple[list[str] | None, list[str]]:
     """Return the genres as the catalogue spells them, and those that it does not have."""
     if genres is None:
         return None, []
-    known = {genre.lower(): genre for genre in movies["genres"].explode().drop_nulls().unique()}
+    known = genres_of(movies)
     spelt = [known.get(genre.lower(), genre) for genre in genres]
     return spelt, [genre for genre in spelt if genre.lower() not in known]
 

@@ -64,7 +64,35 @@ class Meant:
     others: list[dict[str, Any]]
 
 
-def find_people(asked: list[Asked], movies: pl.DataFrame) -> list[Meant]:
+@dataclass(frozen=True, eq=False)
+class NamesHeld:
+    """The names of a catalogue, for who looks people and genres up again and again.
+
+    Attributes
+    ----------
+    people
+        nconst, category, name, folded (the name in lower case), credits: a row per person, category and spelling.
+    genres
+        Genre by its lower case.
+    """
+
+    people: pl.DataFrame
+    genres: dict[str, str]
+
+    @classmethod
+    def of(cls, movies: pl.DataFrame) -> NamesHeld:
+        """Return the names in the table ``movies``: at least credits and genres."""
+        return cls(_added_up(_credited(movies)), genres_of(movies))
+
+
+def genres_of(movies: pl.DataFrame | NamesHeld) -> dict[str, str]:
+    """Return the genres of a catalogue by their lower case."""
+    if isinstance(movies, NamesHeld):
+        return movies.genres
+    return {genre.lower(): genre for genre in movies["genres"].explode().drop_nulls().unique()}
+
+
+def find_people(asked: list[Asked], movies: pl.DataFrame | NamesHeld) -> list[Meant]:
     """Return whom each of ``asked`` means.
 
     A name means the person with most credits in the categories; equals by the lowest id; where nobody of that name has
@@ -74,26 +102,37 @@ def find_people(asked: list[Asked], movies: pl.DataFrame) -> list[Meant]:
     Parameters
     ----------
     movies
-        The table ``movies``: at least ``credits``.
+        The table ``movies``: at least ``credits``; or the names in it.
     """
     import polars as pl
 
     if not asked:
         return []
     wanted = pl.Series([each.person for each in asked], dtype=pl.String)
+    people = movies.people.lazy() if isinstance(movies, NamesHeld) else _credited(movies)
+    named = pl.col("folded").is_in(wanted.str.to_lowercase().implode()) | pl.col("nconst").is_in(wanted.implode())
+    counted = _added_up(people.filter(named))
+    return [_meant(each, counted) for each in asked]
+
+
+def _credited(movies: pl.DataFrame) -> pl.LazyFrame:
+    """Return nconst, category, name, folded, credits (1) of every credit."""
+    import polars as pl
+
     person = pl.col("credits").struct
-    counted = (
+    return (
         movies.lazy()
         .select("credits")
         .explode("credits", empty_as_null=False)
         .select(nconst=person.field("nconst"), category=person.field("category"), name=person.field("name"))
-        .with_columns(folded=pl.col("name").str.to_lowercase())
-        .filter(pl.col("folded").is_in(wanted.str.to_lowercase().implode()) | pl.col("nconst").is_in(wanted.implode()))
-        .group_by("nconst", "category", "name", "folded")
-        .agg(credits=pl.len())
-        .collect()
+        .with_columns(folded=pl.col("name").str.to_lowercase(), credits=pl.lit(1, pl.UInt32))
     )
-    return [_meant(each, counted) for each in asked]
+
+
+def _added_up(people: pl.LazyFrame) -> pl.DataFrame:
+    import polars as pl
+
+    return people.group_by("nconst", "category", "name", "folded").agg(pl.col("credits").sum()).collect()
 
 
 def _meant(asked: Asked, counted: pl.DataFrame) -> Meant:

@@ -1,14 +1,11 @@
-"""Static figures as PNG bytes, drawn without a display."""
+"""Static figures of the map as PNG bytes, drawn without a display; the report has its own, which follow its theme."""
 
 from __future__ import annotations
 
-import base64
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import polars as pl
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -105,83 +102,6 @@ def draw_drift(
     for axes in (means, trend, same_year):
         axes.spines[["top", "right"]].set_visible(False)
     return _png(figure)
-
-
-def draw_ratings(ratings: pl.Series) -> bytes:
-    """Draw the histogram of average ratings, one bar a tenth."""
-    import numpy as np
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 2.6), dpi=110, layout="constrained")
-    axes = figure.add_subplot()
-    axes.hist(ratings.drop_nulls().to_numpy(), bins=np.arange(0.95, 10.1, 0.1).tolist(), color=_FIRST)
-    axes.set_xlabel("average rating")
-    axes.set_ylabel("movies")
-    axes.spines[["top", "right"]].set_visible(False)
-    return _png(figure)
-
-
-def draw_calibration(curve: list[dict[str, Any]]) -> bytes:
-    """Draw what was predicted and what came of it, with 95 % intervals; on the diagonal both are the same.
-
-    Parameters
-    ----------
-    curve
-        Of ``models.evaluate.calibration``.
-    """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 3.2), dpi=110, layout="constrained")
-    axes = figure.add_subplot()
-    predicted, rated = ([row[name] for row in curve] for name in ("mean_prediction", "mean_rating"))
-    below, above = ([abs(row[f"mean_rating_{end}"] - row["mean_rating"]) for row in curve] for end in ("low", "high"))
-    ends = [min(predicted), max(predicted)]
-    axes.plot(ends, ends, color="#909090", linewidth=1, linestyle="--", label="right on average")
-    axes.errorbar(predicted, rated, yerr=[below, above], color=_FIRST, marker="o", markersize=4, capsize=2)
-    axes.set_xlabel("mean prediction, by tenths")
-    axes.set_ylabel("mean rating")
-    axes.legend(frameon=False, fontsize="small")
-    axes.spines[["top", "right"]].set_visible(False)
-    return _png(figure)
-
-
-def draw_training(curves: Mapping[str, list[dict[str, Any]]]) -> bytes:
-    """Draw the errors by epoch, a picture for each predictor, two in a row.
-
-    Parameters
-    ----------
-    curves
-        By predictor rows with ``epoch``, and ``train_mse``, ``validation_mse`` where there are any; at least one row.
-    """
-    from matplotlib.figure import Figure
-
-    rows = -(-len(curves) // 2)
-    figure = Figure(figsize=(8, 2.6 * rows), dpi=110, layout="constrained")
-    grid = figure.subplots(rows, 2, squeeze=False).ravel()
-    for axes, (name, curve) in zip(grid, curves.items(), strict=False):
-        for column, colour, label in (("train_mse", _FIRST, "training"), ("validation_mse", _SECOND, "validation")):
-            points = [(row["epoch"], row[column]) for row in curve if row.get(column) is not None]
-            if points:
-                axes.plot(*zip(*points, strict=True), color=colour, label=label, linewidth=1.5, marker=_dots(points))
-        axes.set_title(name, fontsize="medium")
-        axes.set_xlabel("epoch")
-        axes.set_ylabel("MSE")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.legend(frameon=False, fontsize="small")
-        axes.spines[["top", "right"]].set_visible(False)
-    for axes in grid[len(curves) :]:
-        axes.set_visible(False)
-    return _png(figure)
-
-
-def embedded(png: bytes) -> str:
-    """Return a picture as an address that holds it."""
-    return "data:image/png;base64," + base64.b64encode(png).decode()
-
-
-def _dots(points: list[tuple[int, float]]) -> str:
-    """Return the marker of a curve: a line of few points, or of one, is not seen well."""
-    return "o" if len(points) < 10 else ""
 
 
 def _frame_map(axes: Axes, points: pl.DataFrame) -> None:

@@ -2,174 +2,161 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline import __version__
-from imdb_pipeline.champions import CHAMPION
+from imdb_pipeline.champions import CHAMPION, METRICS
+from imdb_pipeline.results.plain_text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    import polars as pl
+    from jinja2 import Environment
 
     from imdb_pipeline.store import Revision
 
 SAMPLE_SHOWN = "the synthetic sample catalogue"
 COURTESY = "Information courtesy of IMDb (https://www.imdb.com). Used with permission."
-_TOP = 10
+STYLE, SCRIPT = "report.css.j2", "report.js.j2"
+SECTIONS = {
+    "catalogue": "The catalogue",
+    "changed": "What changed",
+    "days": "Over the days",
+    "map": "Map",
+    "models": "Predictors",
+    "study": "Beside the study",
+    "champion": "The champion",
+    "surprises": "Rated otherwise than predicted",
+    "learnt": "What the champion learnt",
+    "coming": "Not rated yet",
+    "ledger": "Predictions made before there was a rating",
+    "audit": "The protocol put to the test",
+    "making": "How it was made",
+}
+"""The sections by name, in order, with their headings."""
 
 
-def write_report(path: Path, *, day: str, source: str, revisions: Mapping[str, Revision]) -> dict[str, int]:
+def write_report(
+    path: Path,
+    *,
+    day: str,
+    source: str,
+    revisions: Mapping[str, Revision],
+    earlier: Mapping[str, Mapping[str, Revision]] | None = None,
+) -> dict[str, int]:
     """Write the report of a day, and return what it counts.
 
     Parameters
     ----------
     revisions
         What it reports on, by asset: movies, movie_documents, movie_neighbours, movie_map, rating_split, the
-        predictors, leaderboard, champion, rating_predictions; where there are any catalogue_changes, model_card,
-        prediction_ledger, study_reproduction, evaluation; and what was made on the way.
+        predictors, leaderboard, champion, rating_predictions; where there are any movie_embeddings, catalogue_changes,
+        model_card, map_page, prediction_ledger, study_reproduction, evaluation; and what was made on the way. The
+        files of the champion must have been compared with its manifest: its trees are read.
+    earlier
+        What ``report_days.earlier_days`` returned, where there are days before.
     """
     import polars as pl
-    from jinja2 import Environment, PackageLoader
-
-    from imdb_pipeline.results.plots import draw_map, draw_ratings, embedded
-    from imdb_pipeline.results.report_errors import errors_section
-    from imdb_pipeline.results.report_models import models_section
 
     movies = pl.read_parquet(revisions["movies"].file("movies.parquet"))
-    points = pl.read_parquet(revisions["movie_map"].file("map.parquet")).join(
-        movies.select("tconst", "release_year", "average_rating"), on="tconst", how="left"
+    found = _sections(day, movies, revisions, earlier or {})
+    html = (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            day=day,
+            sample=source == "sample",
+            source=SAMPLE_SHOWN if source == "sample" else source,
+            courtesy=None if source == "sample" else COURTESY,
+            version=__version__,
+            contents=[{"id": name, "title": title} for name, title in SECTIONS.items() if found[name]],
+            style_hash=_hash(STYLE),
+            script_hash=_hash(SCRIPT),
+            **found,
+        )
     )
-    split = pl.read_parquet(revisions["rating_split"].file("split.parquet"))
+    path.write_text(html, encoding="utf-8")
+    return found["catalogue"]["counts"]
+
+
+def _sections(
+    day: str,
+    movies: Any,
+    revisions: Mapping[str, Revision],
+    earlier: Mapping[str, Mapping[str, Revision]],
+) -> dict[str, Any]:
+    """Return what each of ``SECTIONS`` shows, None or empty where there is nothing, and what they share."""
+    import polars as pl
+
+    from imdb_pipeline.results.report_catalogue import catalogue_section
+    from imdb_pipeline.results.report_changes import changes_section
+    from imdb_pipeline.results.report_days import days_section
+    from imdb_pipeline.results.report_errors import errors_section
+    from imdb_pipeline.results.report_learnt import learnt_section
+    from imdb_pipeline.results.report_making import making_section, pages
+    from imdb_pipeline.results.report_maps import map_section
+    from imdb_pipeline.results.report_models import models_section, read_json
+    from imdb_pipeline.results.report_notable import coming, surprises
+    from imdb_pipeline.results.report_study import study_section
+
+    min_votes = revisions["rating_split"].manifest["settings"].get("min_votes", 1)
     champion = json.loads(revisions["champion"].file(CHAMPION).read_bytes())
     predictions = pl.read_parquet(revisions["rating_predictions"].file("predictions.parquet"))
     titled = predictions.join(movies.select("tconst", "title", "release_year"), on="tconst", how="left")
-    counts = {
-        "movies": len(movies),
-        "of them rated": movies["average_rating"].count(),
-        "with votes enough to learn from": len(split),
-        "credits": int(movies["credits"].list.len().sum()),
-        "documents embedded": len(points),
-    }
-    environment = Environment(loader=PackageLoader("imdb_pipeline.results"), autoescape=True, trim_blocks=True)
-    html = environment.get_template("report.html.j2").render(
-        day=day,
-        source=SAMPLE_SHOWN if source == "sample" else source,
-        courtesy=None if source == "sample" else COURTESY,
-        version=__version__,
-        counts=counts,
-        changed=_changed(revisions.get("catalogue_changes")),
-        ratings=embedded(draw_ratings(movies["average_rating"])),
-        map=embedded(draw_map(points)),
-        layout=_layout(revisions["movie_map"]),
-        drift=_drift(revisions["movie_map"], points),
-        models=models_section(revisions),
-        champion=champion,
-        errors=errors_section(revisions),
-        **_notable(titled),
-        steps=[
-            {
-                "asset": name,
-                "day": revision.day,
-                "revision": revision.id,
-                "rows": revision.manifest["rows"],
-                "seconds": revision.manifest["info"]["seconds"],
-                "device": revision.manifest["info"]["device_name"],
-            }
-            for name, revision in revisions.items()
-        ],
-    )
-    path.write_text(html, encoding="utf-8")
-    return counts
-
-
-def _changed(revision: Revision | None) -> dict[str, Any] | None:
-    """Return what the section on the day's changes shows; None leaves it out."""
-    import polars as pl
-
-    from imdb_pipeline.catalogue.changes import read_changes
-
-    if revision is None:
-        return None
-    changes = read_changes(revision.folder)
-    counts, listed = changes.counts, changes.changes
-    fields = listed.filter(pl.col("change") == "changed")["fields"]
-    named = fields.drop_nulls().explode(keep_nulls=False).value_counts(sort=True, name="documents")
-
-    def most_voted(frame: pl.DataFrame, column: str, value: str, votes: str = "num_votes") -> list[dict[str, Any]]:
-        chosen = frame.filter(pl.col(column) == value)
-        return chosen.sort(votes, "tconst", descending=[True, False], nulls_last=True).head(_TOP).to_dicts()
-
+    models = models_section(revisions)
+    errors = errors_section(revisions)
     return {
-        "previous_day": counts["previous_day"],
-        "share": counts["share_changed"],
-        "min_votes": changes.min_votes,
-        "counts": {
-            "movies added": counts["added"],
-            "movies removed": counts["removed"],
-            "documents changed": counts["changed"],
-            "ratings changed": counts["ratings_changed"],
-            "votes changed": counts["votes_changed"],
-            f"reached {changes.min_votes} votes": counts["crossed_up"],
-            f"fell below {changes.min_votes} votes": counts["crossed_down"],
-        },
-        "movers": changes.movers.head(_TOP).to_dicts(),
-        "up": most_voted(changes.crossed, "direction", "up"),
-        "down": most_voted(changes.crossed, "direction", "down", "num_votes_before"),
-        "added": most_voted(listed, "change", "added"),
-        "removed": most_voted(listed, "change", "removed"),
-        "fields": named.sort("documents", "fields", descending=[True, False]).to_dicts(),
-        "fields_unknown": fields.null_count(),
-        "names": [
-            {"what": what, "name": name, "count": count}
-            for what, names in (
-                ("new credit category", changes.new_categories),
-                ("credit category gone", changes.gone_categories),
-                ("new genre", changes.new_genres),
-                ("genre gone", changes.gone_genres),
-                ("new title type", changes.new_title_types),
-                ("title type gone", changes.gone_title_types),
-            )
-            for name, count in names.items()
-        ],
+        "min_votes": min_votes,
+        "catalogue": catalogue_section(movies, revisions, min_votes=min_votes),
+        "changed": changes_section(revisions.get("catalogue_changes")),
+        "days": days_section({**earlier, day: revisions}, min_votes=min_votes),
+        "map": map_section(revisions, movies),
+        "models": models,
+        "study": study_section(models["rows"], read_json(revisions.get("study_reproduction"), "study.json")),
+        "champion": None if models["too_few"] else champion,
+        **_judged(revisions, champion),
+        "errors": errors,
+        "surprises": surprises(titled),
+        "learnt": learnt_section(revisions["champion"], movies),
+        "coming": coming(titled),
+        "ledger": errors["ledger"],
+        "audit": models["audit"],
+        "on_demand": {name: revisions[name].day for name in ("evaluation", "study_reproduction") if name in revisions},
+        "making": making_section(revisions),
+        "pages": pages(revisions),
     }
 
 
-def _layout(revision: Revision) -> dict[str, Any]:
-    """Return how the map was laid out, and how far to trust it."""
-    info = revision.manifest["info"]
-    return {name: info[name] for name in ("method", "start", "reason", "trustworthiness", "moved")}
+def _judged(revisions: Mapping[str, Revision], champion: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``judged``: the champion's own figures on test by split, and ``serving``: which row of the leaderboard it
+    is; None where there is no champion, or a later training stands on the leaderboard."""
+    revision, model = revisions["champion"], champion["model"]
+    if model is None or METRICS not in revision.manifest["files"]:
+        return {"judged": None, "serving": None}
+    metrics = json.loads(revision.file(METRICS).read_bytes())
+    predictor = revisions.get(f"{model}_predictor")
+    same = predictor is not None and predictor.data_hash == champion["predictor"]["data_hash"]
+    by_time = metrics["by_time"]
+    judged = {"by_id": metrics["metrics"]["test"], "by_time": by_time["metrics"]["test"] if by_time else None}
+    return {"judged": judged, "serving": model if same else None}
 
 
-def _drift(revision: Revision, points: pl.DataFrame) -> dict[str, Any] | None:
-    """Return the drift over release years with its picture; None where no movies have a year."""
-    import polars as pl
+def _environment() -> Environment:
+    """Return the environment of the templates: whatever is not printable is made visible, and all is escaped."""
+    from jinja2 import Environment, PackageLoader
 
-    from imdb_pipeline.results.plots import draw_drift, embedded
+    def shown(value: object) -> object:
+        return visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
-    if "drift.json" not in revision.manifest["files"]:
-        return None
-    years = pl.read_parquet(revision.file("years.parquet"))
-    figures = json.loads(revision.file("drift.json").read_bytes())
-    year_only = years.with_columns(count=(pl.col("year_only") * pl.col("movies")).round().cast(pl.Int64))
-    largest = year_only.filter(pl.col("count") > 0).sort("count", "release_year", descending=[True, False]).head(_TOP)
-    return {**figures, "picture": embedded(draw_drift(points, years)), "clusters": largest.to_dicts()}
+    loader = PackageLoader("imdb_pipeline.results")
+    return Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=shown)
 
 
-def _notable(titled: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
-    """Return the movies that a reader asks for first; errors only of movies that the model had not seen."""
-    import polars as pl
-
-    if titled.is_empty():
-        return {"underrated": [], "overrated": [], "coming": []}
-    unseen = titled.filter(split="test", basis="held_out").with_columns(
-        error=pl.col("average_rating") - pl.col("prediction")
-    )
-    coming = titled.filter(pl.col("num_votes").is_null())
-    return {
-        "underrated": unseen.sort("error").head(_TOP).to_dicts(),
-        "overrated": unseen.sort("error", descending=True).head(_TOP).to_dicts(),
-        "coming": coming.sort("prediction", descending=True).head(_TOP).to_dicts(),
-    }
+def _hash(template: str) -> str:
+    """Return what the policy of the page names its style sheet or its script by."""
+    text = _environment().get_template(template).render()
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")

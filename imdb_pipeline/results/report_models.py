@@ -1,4 +1,4 @@
-"""The report's section on the predictors: leaderboard by id and by time, gains, training, the study, the audit."""
+"""The report's section on the predictors: leaderboard by id and by time, gains, training, the audit."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.models.saved import CURVE_FILE
+from imdb_pipeline.results.charts import curves
 from imdb_pipeline.results.interval_line import r2_line
-from imdb_pipeline.results.plots import draw_training, embedded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from imdb_pipeline.store import Revision
 
 CURVE = f"model/{CURVE_FILE}"
-_BY_ID = "Movies held out by a hash of their id."
-_BY_TIME = "Fitted on earlier years, judged on the last two complete ones, as a movie that is not out yet would be."
+_BY_ID = "of movies held out by a hash of their id."
+_BY_TIME = "of the last two complete years, by models fitted on earlier ones: as a movie that is not out yet would be."
 
 
 def models_section(revisions: Mapping[str, Revision]) -> dict[str, Any]:
@@ -25,26 +25,25 @@ def models_section(revisions: Mapping[str, Revision]) -> dict[str, Any]:
     Parameters
     ----------
     revisions
-        ``leaderboard`` and the predictors; where there are any ``study_reproduction``, ``evaluation``.
+        ``leaderboard`` and the predictors; where there is one ``evaluation``.
 
     Returns
     -------
     dict
-        ``too_few``: why nothing was learnt, or None; ``boards``, ``gains``, ``curves``, ``study``, ``audit``: None or
-        empty where there is nothing to show; ``on_demand``: the days of those that are made on demand.
+        ``rows`` of the leaderboard; ``too_few``: why nothing was learnt, or None; ``boards``, ``gains``, ``curves``,
+        ``audit``: None or empty where there is nothing to show.
     """
     board = json.loads(revisions["leaderboard"].file("leaderboard.json").read_bytes())
     seconds = {
         row["model"]: revisions[f"{row['model']}_predictor"].manifest["info"]["fit_seconds"] for row in board["rows"]
     }
     return {
+        "rows": board["rows"],
         "too_few": board["too_few"],
         "boards": boards(board["rows"], seconds),
         "gains": gains(board["rows"]),
         "curves": _curves(revisions),
-        "on_demand": {name: revisions[name].day for name in ("evaluation", "study_reproduction") if name in revisions},
-        "study": study(_read(revisions.get("study_reproduction"), "study.json")),
-        "audit": audit(_read(revisions.get("evaluation"), "evaluation.json")),
+        "audit": audit(read_json(revisions.get("evaluation"), "evaluation.json")),
     }
 
 
@@ -65,12 +64,13 @@ def boards(rows: list[dict[str, Any]], fit_seconds: Mapping[str, float]) -> list
         for row in rows
         if row.get("time_validation_mse") is not None
     ]
+    # One line for both, so that what is lost from one to the other shows.
+    line = r2_line([*by_id, *by_time])
     found = []
     for title, about, listed in (("By id", _BY_ID, by_id), ("By time", _BY_TIME, by_time)):
-        line = r2_line(listed)
         ordered = sorted(listed, key=lambda row: (row["validation_mse"], row["model"]))
         drawn = [{**row, "line": line.drawn(row, "r2")} for row in ordered]
-        found.append({"title": title, "about": about, "rows": drawn, "timed": listed is by_id})
+        found.append({"title": title, "about": about, "rows": drawn, "timed": listed is by_id, "ticks": line.ticks})
     return [each for each in found if each["rows"]]
 
 
@@ -83,23 +83,6 @@ def gains(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
             if any(row.get(prefix + name) is not None for row in rows):
                 columns.append({"name": prefix + name, "other": other, "title": f"over {other}, {split}"})
     return {"columns": columns, "rows": rows} if columns else None
-
-
-def study(told: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the reproduction's ``rows`` and ``map``, and what ``differs`` in all of them; None without rows.
-
-    Parameters
-    ----------
-    told
-        ``rows`` of ``models.study.reproduce``, ``map``.
-    """
-    rows = told.get("rows")
-    if not rows:
-        return None
-    done = [row for row in rows if not row["skipped"]]
-    everywhere = [each for each in done[0]["differs"] if all(each in row["differs"] for row in done)] if done else []
-    own = [{**row, "differs": [each for each in row["differs"] if each not in everywhere]} for row in rows]
-    return {"differs": everywhere, "rows": own, "map": told.get("map")}
 
 
 def audit(found: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -116,16 +99,35 @@ def audit(found: Mapping[str, Any]) -> dict[str, Any] | None:
     return known if any(known.values()) else None
 
 
-def _curves(revisions: Mapping[str, Revision]) -> str | None:
-    """Return the picture of the training of those predictors that have epochs."""
-    curves = {}
+def _curves(revisions: Mapping[str, Revision]) -> list[dict[str, Any]]:
+    """Return ``model``, ``chart`` and ``best`` (its epoch) of the training of those predictors that have epochs."""
+    found = []
     for asset, revision in revisions.items():
         if asset.endswith("_predictor") and CURVE in revision.manifest["files"]:
             epochs = [row for row in json.loads(revision.file(CURVE).read_bytes()) if "epoch" in row]
             if epochs:
-                curves[asset.removesuffix("_predictor")] = epochs
-    return embedded(draw_training(curves)) if curves else None
+                found.append({"model": asset.removesuffix("_predictor"), **training(epochs)})
+    return found
 
 
-def _read(revision: Revision | None, name: str) -> dict[str, Any]:
+def training(epochs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the ``chart`` of the errors by epoch, the names of its ``lines``, the ``best`` epoch and its error."""
+    lines = {}
+    for column, name in (("train_mse", "training"), ("validation_mse", "validation")):
+        points = [(float(row["epoch"]), float(row[column])) for row in epochs if row.get(column) is not None]
+        if points:
+            lines[name] = points
+    best = min(lines.get("validation", [(None, None)]), key=lambda point: point[1] or 0)
+    chart = curves(list(lines.values()), "epoch", "MSE", "Mean squared error by epoch") if lines else None
+    return {
+        "chart": chart,
+        "lines": list(lines),
+        "best": best[0] and int(best[0]),
+        "mse": best[1],
+        "epochs": len(epochs),
+    }
+
+
+def read_json(revision: Revision | None, name: str) -> dict[str, Any]:
+    """Return a JSON file of a revision; empty where there is none."""
     return {} if revision is None else json.loads(revision.file(name).read_bytes())

@@ -1,9 +1,11 @@
 """Group ``models``: the split, one asset per predictor, their blend, their comparison."""
 
+import inspect
 import json
 import logging
 import time
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -12,6 +14,7 @@ from imdb_pipeline.champions import METRICS, MODEL
 from imdb_pipeline.durable import link_or_copy
 from imdb_pipeline.gates import Outcome
 from imdb_pipeline.models.fitting import MEMBERS, PREDICTORS
+from imdb_pipeline.models.predictor import code_version
 from imdb_pipeline.orchestration.assets.embeddings import load_vectors
 from imdb_pipeline.orchestration.publishing import published_asset, table
 from imdb_pipeline.orchestration.requests import Request
@@ -57,7 +60,6 @@ _IS = {
 }
 
 
-_ON_A_GPU = ("knn", "svr", "mlp", "transformer", "finetuned")
 _OTHERWISE_ON_A_GPU = ("svr", "transformer", "finetuned")
 """Predictors that are something else there: fitted at all, exactly, or larger."""
 _FIGURES = ("mse", "mae", "r2", "r2_low", "r2_high")
@@ -88,23 +90,25 @@ def rating_split(work: Work) -> Made:
 
 
 def _predictor_asset(name: str) -> dg.AssetsDefinition:
-    description, kinds = _IS[name]
-    documents = ("movie_documents",) if PREDICTORS[name].reads_documents else ()
+    predictor = PREDICTORS[name]
+    description, kinds = _IS[name] if name in _IS else (inspect.getdoc(import_module(predictor.module)), {"python"})
+    documents = ("movie_documents",) if predictor.reads_documents else ()
     return published_asset(
         name=f"{name}_predictor",
         description=description,
         group="models",
         kinds=kinds,
         inputs=("rating_split", "movies", *documents, "movie_embeddings"),
-        code_version="2",
+        code_version="2" if name in _IS else code_version(predictor),
         settings=lambda request: {"seed": request.compute.seed, **_device(name, request)},
         checks={} if name == "mean" else _CHECKS,
-        gpu=name in _ON_A_GPU,
+        gpu=predictor.uses_gpu,
     )(partial(_fit, name))
 
 
 def _device(name: str, request: Request) -> dict[str, str]:
-    return {"device": request.compute.device.split(":")[0]} if name in _OTHERWISE_ON_A_GPU else {}
+    otherwise = name in _OTHERWISE_ON_A_GPU or (name not in _IS and PREDICTORS[name].uses_gpu)
+    return {"device": request.compute.device.split(":")[0]} if otherwise else {}
 
 
 def _fit(name: str, work: Work) -> Made:

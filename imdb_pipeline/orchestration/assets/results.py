@@ -1,5 +1,6 @@
 """Group ``results``: predictions, the report, the release."""
 
+import hashlib
 import json
 import logging
 from datetime import date
@@ -12,6 +13,7 @@ from imdb_pipeline.gates import Outcome
 from imdb_pipeline.orchestration.assets.embeddings import load_vectors
 from imdb_pipeline.orchestration.assets.models import ALL_PREDICTORS
 from imdb_pipeline.orchestration.publishing import published_asset, table
+from imdb_pipeline.orchestration.requests import Request
 from imdb_pipeline.orchestration.stages import STAGES, Made, Work
 from imdb_pipeline.store import Revision
 
@@ -202,6 +204,17 @@ def model_card(work: Work) -> Made:
     return Made(rows=1, metadata={"sections": table(sections)})
 
 
+def _earlier_hash(request: Request) -> str:
+    """Return what identifies the days before that the report shows: it is written anew when one of them is."""
+    from imdb_pipeline.results.report_days import earlier_days
+
+    hashes = {
+        day: {asset: revision.data_hash for asset, revision in revisions.items()}
+        for day, revisions in earlier_days(request.store, request.day).items()
+    }
+    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
+
+
 @published_asset(
     group="results",
     kinds={"html"},
@@ -209,6 +222,7 @@ def model_card(work: Work) -> Made:
         "movies",
         "movie_documents",
         "catalogue_changes",
+        "movie_embeddings",
         "movie_neighbours",
         "movie_map",
         *TRAINED,
@@ -219,16 +233,24 @@ def model_card(work: Work) -> Made:
     earlier=TRAINED,
     optional=("evaluation", "study_reproduction"),
     lineage=("catalogue_changes", "movie_map", "leaderboard", "model_card"),
-    code_version="4",
-    settings=lambda request: {"day": request.day},
+    code_version="5",
+    settings=lambda request: {"day": request.day, "earlier": _earlier_hash(request)},
 )
 def report(work: Work) -> Made:
-    """One HTML file, opened from disk with no network: the catalogue, the map, the leaderboard, the predictions, and
-    how all of it was made."""
+    """One HTML file, opened from disk with no network: the catalogue, the map, the leaderboard, the predictions, the
+    days held, and how all of it was made."""
     from imdb_pipeline.results.report import write_report
+    from imdb_pipeline.results.report_days import earlier_days
 
+    work.store.verify(work.inputs["champion"])
     path = work.folder / "report.html"
-    counts = write_report(path, day=work.day, source=without_userinfo(work.settings.source), revisions=work.inputs)
+    counts = write_report(
+        path,
+        day=work.day,
+        source=without_userinfo(work.settings.source),
+        revisions=work.inputs,
+        earlier=earlier_days(work.store, work.day),
+    )
     return Made(rows=1, metadata={"counts": table([counts])})
 
 

@@ -1,0 +1,92 @@
+"""The process: its socket, its signals, its log."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from imdb_pipeline.errors import InputError
+from imdb_pipeline.results.report import COURTESY
+from imdb_pipeline.service.app import create_app
+from imdb_pipeline.service.current import CurrentRelease
+from imdb_pipeline.service.guard import LOOPBACK, Guard
+from imdb_pipeline.settings import load_settings
+from imdb_pipeline.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from starlette.types import ASGIApp
+
+GRACEFUL_SECONDS = 10
+_BACKLOG = 512
+_MOST_CONNECTIONS = 1_000
+_KEEP_ALIVE_SECONDS = 65
+"""Longer than a reverse proxy keeps what it will use again, which is mostly 60."""
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises
+    ------
+    InputError
+        The port is in use or not ours to take, or the host is none of this machine.
+    """
+    if not 0 <= port <= 65_535:
+        raise InputError(f"port {port}: give another --port or --host; ports are 0 to 65535")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        number = error.errno or 0  # negative: the host has no address
+        reason = os.strerror(number) if number > 0 else error.strerror or error
+        raise InputError(f"{host} port {port}: {reason}; give another --port or --host") from None
+
+
+def is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def application(home: Path, *, host: str) -> ASGIApp:
+    """Return what answers for a home, guarded."""
+    settings = load_settings(home)
+    current = CurrentRelease(Store(home / "store"))
+    app = create_app(current, stale_hours=settings.alerts.stale_hours)
+    bracketed = f"[{host}]" if ":" in host else host
+    headers = [] if settings.source == "sample" else [("x-data-courtesy", COURTESY)]
+    return Guard(app, hosts={*LOOPBACK, bracketed, *settings.serve.allowed_hosts}, headers=headers)
+
+
+def exit_when_told() -> None:
+    """Have SIGTERM and SIGINT end the process with status 0.
+
+    While requests are answered, uvicorn takes them; when it is done it raises them again.
+    """
+
+    def leave(number: int, frame: object) -> None:
+        sys.exit(0)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, leave)
+
+
+def serve(app: ASGIApp, listening: socket.socket) -> None:
+    """Answer until SIGTERM or SIGINT; requests in flight are answered first, for at most ``GRACEFUL_SECONDS``."""
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        limit_concurrency=_MOST_CONNECTIONS,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACEFUL_SECONDS,
+    )
+    uvicorn.Server(config).run(sockets=[listening])
