@@ -12,6 +12,9 @@ from imdb_pipeline.errors import InputError
 if TYPE_CHECKING:
     from imdb_pipeline.store import Revision, Store
 
+VERSION = "3"
+"""Of what a champion's folder holds; one of another version cannot serve."""
+
 CHAMPION = "champion.json"
 METRICS = "metrics.json"
 MODEL = "model"
@@ -117,5 +120,4 @@ def _content(revision: Revision) -> dict[str, Any] | None:
     """Return what a champion says of itself; None where there is none, or none that this version can serve."""
     if not revision.manifest["rows"] or revision.expired:
         return None
-    content = json.loads(revision.file(CHAMPION).read_bytes())
-    return content if "id" in content else None
+    return json.loads(revision.file(CHAMPION).read_bytes()) if revision.manifest["code_version"] == VERSION else None

@@ -149,7 +149,6 @@ class ServedRelease:
         return {**_known(row), **self._names, **held.row(0, named=True)} if len(held) else None
 
     def _predicted_now(self, found: pl.DataFrame) -> dict[str, Any]:
-        import numpy as np
         import polars as pl
 
         from imdb_pipeline.catalogue.documents import document
@@ -161,10 +160,8 @@ class ServedRelease:
         unseen = self._release.table("champion", UNSEEN).filter(pl.col("tconst") == row["tconst"]).collect()
         if len(unseen):  # it had a document when the champion was trained: a model that did not see it answers
             was = unseen.row(0, named=True)
-            bounds = self.served.intervals.bounds(found.select(INPUT_COLUMNS), np.array([was["prediction"]]))
-            ends = {end: float(bound[0]) for end, bound in zip(("low", "high"), bounds, strict=True)}
-            told = {name: was[name] for name in ("prediction", "basis", "split")}
-            return {**_known(row), **answer, **self._names, **rated, **ends, **told}
+            told = {name: was[name] for name in ("prediction", "low", "high", "basis", "split")}
+            return {**_known(row), **answer, **self._names, **rated, **told}
         basis = "few_votes" if self._learnt_from(FEW_VOTES, row["tconst"]) else "future"
         return {**_known(row), **answer, **self._names, **rated, "basis": basis}
 

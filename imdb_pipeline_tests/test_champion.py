@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from imdb_pipeline.champions import list_champions, restore_champion
+from imdb_pipeline.champions import VERSION, list_champions, restore_champion
 from imdb_pipeline.errors import InputError, PipelineError
 from imdb_pipeline.models.blend import BlendModel, fit_weights
 from imdb_pipeline.models.champion import build_serving, challenge, fold_of
@@ -225,7 +225,7 @@ def publish(store: Store, day: str, model: str | None, *, key: str = "k") -> Non
             asset="champion",
             day=day,
             key=key,
-            code_version="2",
+            code_version=VERSION,
             inputs={},
             settings={},
             rows=0 if model is None else 1,

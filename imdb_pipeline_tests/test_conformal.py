@@ -57,8 +57,13 @@ def movies(parts):
 
 
 @pytest.fixture(scope="module")
-def intervals(parts, movies):
+def fitted(parts, movies):
     return fit_intervals(movies, parts[0][1], parts[1][1], seed=5)
+
+
+@pytest.fixture(scope="module")
+def intervals(fitted):
+    return fitted[0]
 
 
 def inside(intervals: Intervals, movies: pl.DataFrame, judged: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -88,27 +93,66 @@ def test_intervals_are_narrow_where_movies_are_easy(parts, intervals):
     assert width.mean() < constant
 
 
-def test_validation_sets_the_width_and_does_not_teach_the_difficulty(parts, movies, intervals):
+def test_validation_does_not_teach_the_difficulty(parts, movies, intervals):
     wider = parts[1][1].with_columns(rating=pl.col("prediction") + 2 * (pl.col("rating") - pl.col("prediction")))
-    other = fit_intervals(movies, parts[0][1], wider, seed=5)
+    other, _ = fit_intervals(movies, parts[0][1], wider, seed=5)
     np.testing.assert_array_equal(other.scale(parts[2][0]), intervals.scale(parts[2][0]))
-    assert other.settings["quantile"] == pytest.approx(2 * intervals.settings["quantile"], rel=0.02)
+    assert other.settings["quantile"] > 1.1 * intervals.settings["quantile"]
+
+
+def test_a_validation_that_is_easy_by_chance_does_not_make_intervals_too_narrow(parts, movies):
+    errors = (parts[1][1]["rating"] - parts[1][1]["prediction"]).abs()
+    easiest = parts[1][1].filter(errors < errors.median()).head(200)
+    lucky, _ = fit_intervals(movies, parts[0][1], easiest, seed=5)
+    held, _ = inside(lucky, *parts[2])
+    assert held.mean() > 0.88
+
+
+def test_a_training_movies_own_error_does_not_tell_how_hard_it_is(parts, movies, fitted):
+    intervals, of_train = fitted
+    _, judged = parts[0]
+    errors = (judged["rating"] - judged["prediction"]).abs().to_numpy()
+
+    def holds(low, high):
+        return judged["rating"].is_between(pl.Series(low), pl.Series(high)).mean()
+
+    train = judged.join(movies, on="tconst", how="left", maintain_order="left").select(INPUT_COLUMNS)
+    own = intervals.scale(train)
+    crossed = (of_train["high"] - of_train["low"]).to_numpy() / (2 * intervals.settings["quantile"])
+    assert of_train["tconst"].equals(judged["tconst"])
+    assert np.corrcoef(crossed, errors)[0, 1] < np.corrcoef(own, errors)[0, 1]
+    assert np.corrcoef(crossed, own)[0, 1] > 0.95
+    assert holds(of_train["low"], of_train["high"]) == pytest.approx(0.9, abs=0.005)
+
+
+def test_where_no_movie_is_harder_than_another_the_width_is_constant(parts, movies):
+    generator = np.random.default_rng(8)
+    frames = [
+        judged.with_columns(rating=pl.col("prediction") + pl.Series(generator.normal(0, 0.5, len(judged))))
+        for _, judged in parts[:2]
+    ]
+    even, of_train = fit_intervals(movies, *frames, seed=5)
+    assert even.settings["reason"] == "a model of how hard a movie is makes no better intervals"
+    assert even.difficulty is None
+    assert even.settings["quantile"] == pytest.approx(0.5 * 1.645, rel=0.04)
+    assert (of_train["high"] - of_train["low"]).max() == pytest.approx(2 * even.settings["quantile"])
 
 
 def test_with_few_movies_the_width_is_constant_and_the_settings_say_why(parts, movies, tmp_path):
-    few = fit_intervals(movies, parts[0][1].head(999), parts[1][1].head(99), seed=5)
-    errors = np.sort((parts[1][1]["rating"] - parts[1][1]["prediction"]).abs().head(99).to_numpy())
-    assert few.settings["quantile"] == errors[89]
-    assert few.settings["reason"].startswith("999 out-of-fold errors")
+    few, _ = fit_intervals(movies, parts[0][1].head(900), parts[1][1].head(99), seed=5)
+    judged = pl.concat([parts[0][1].head(900), parts[1][1].head(99)])
+    width = np.sort((judged["rating"] - judged["prediction"]).abs().to_numpy())[899]
+    assert few.settings["quantile"] == width
+    assert few.settings["reason"].startswith("900 out-of-fold errors")
     few.save(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["intervals.json"]
     low, high = Intervals.load(tmp_path).bounds(parts[2][0].head(2), np.array([6.0, 9.9]))
-    np.testing.assert_allclose(low, [6 - errors[89], 9.9 - errors[89]])
-    np.testing.assert_allclose(high, [6 + errors[89], 10])
+    np.testing.assert_allclose(low, [6 - width, 9.9 - width])
+    np.testing.assert_allclose(high, [6 + width, 10])
 
 
 def test_too_few_movies_for_any_width_give_the_whole_scale(parts, movies, tmp_path):
-    none = fit_intervals(movies, parts[0][1].head(0), parts[1][1].head(8), seed=5)
+    none, _ = fit_intervals(movies, parts[0][1].head(0), parts[1][1].head(8), seed=5)
     none.save(tmp_path)
     low, high = Intervals.load(tmp_path).bounds(parts[2][0].head(1), np.array([6.0]))
     assert (low[0], high[0]) == (1, 10)
@@ -117,7 +161,7 @@ def test_too_few_movies_for_any_width_give_the_whole_scale(parts, movies, tmp_pa
 def test_saved_intervals_are_the_same_and_equal_seeds_give_equal_bytes(parts, movies, intervals, tmp_path):
     intervals.save(tmp_path / "a")
     shuffled = [judged.sample(fraction=1, shuffle=True, seed=1) for _, judged in parts[:2]]
-    fit_intervals(movies.reverse(), *shuffled, seed=5).save(tmp_path / "b")
+    fit_intervals(movies.reverse(), *shuffled, seed=5)[0].save(tmp_path / "b")
     for name in ("intervals.json", "difficulty.txt"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     loaded, predictions = Intervals.load(tmp_path / "a"), parts[2][1]["prediction"].to_numpy()
@@ -210,6 +254,8 @@ def table_of(intervals):
         {
             "tconst": [movies["tconst"][row] for row in (2, 0, 1)],
             "prediction": [5.2, 5.0, 5.1],
+            "low": [4.2, 4.0, 4.1],
+            "high": [6.2, 6.0, 6.1],
             "basis": ["held_out", "out_of_fold", "held_out"],
         }
     )
@@ -239,8 +285,8 @@ def test_no_movie_is_predicted_by_a_model_that_saw_its_rating(table_of, interval
     assert found["split"].to_list() == ["train", "validation", "test", None, None]
     assert found["num_votes"].to_list() == [40, 50, 60, None, 12]
     low, high = intervals.bounds(movies.select(INPUT_COLUMNS), found["prediction"].to_numpy())
-    np.testing.assert_array_equal(found["low"], low)
-    np.testing.assert_array_equal(found["high"], high)
+    assert found["low"].to_list() == [4.0, 4.1, 4.2, *low[3:]]
+    assert found["high"].to_list() == [6.0, 6.1, 6.2, *high[3:]]
 
 
 def test_a_movie_that_was_learnt_from_while_it_had_few_votes_is_not_called_unseen(table_of):
@@ -254,6 +300,8 @@ def test_a_movie_that_the_champion_saw_is_never_given_its_own_models_prediction(
     movies, _, unseen, table = table_of
     with pytest.raises(PipelineError, match=f"1 movies .* {movies['tconst'][1]} first; train the champion again"):
         table(unseen=unseen.filter(pl.col("tconst") != movies["tconst"][1]))
+    with pytest.raises(PipelineError, match="another version of the code; train it again"):
+        table(unseen=unseen.drop("low", "high"))
     with pytest.raises(PipelineError, match="3 movies"):
         table(unseen=unseen.with_columns(basis=pl.lit("future")))
     with pytest.raises(ValueError, match="not a number"):

@@ -21,13 +21,20 @@ if TYPE_CHECKING:
     import polars as pl
 
     from imdb_pipeline.models.examples import Examples, Parts
+    from imdb_pipeline.models.finished import Finished
     from imdb_pipeline.models.fitting import Model
 
 SHUFFLES = 5
 
 
 def permuted_labels(
-    fit: Callable[..., Model], parts: Parts, *, seed: int, device: str, shuffles: int = SHUFFLES
+    fit: Callable[..., Model],
+    parts: Parts,
+    *,
+    seed: int,
+    device: str,
+    shuffles: int = SHUFFLES,
+    finished: Finished | None = None,
 ) -> dict[str, Any]:
     """Fit a predictor on ratings that were shuffled among the movies, and judge it on the true ones of the test set.
 
@@ -37,6 +44,8 @@ def permuted_labels(
         As of a predictor's module: ``fit(train, validation, seed=, device=)``.
     shuffles
         How often, at least twice: what is learned from shuffled ratings points anywhere, by chance the right way.
+    finished
+        What a run that was killed had finished of it: the predictions of each time.
 
     Returns
     -------
@@ -48,21 +57,32 @@ def permuted_labels(
     import numpy as np
     from scipy.stats import t
 
+    from imdb_pipeline.models.finished import Finished
+
+    done = Finished(None, "") if finished is None else finished
+    ratings = parts.test.ratings.astype(np.float64)
+    of_mean = ((ratings - parts.train.ratings.mean(dtype=np.float64)) ** 2).mean()
     each = []
     for shuffle in range(shuffles):
-        generator = np.random.default_rng((seed, shuffle))
-        train = _shuffled(parts.train, generator)
-        model = fit(train, _shuffled(parts.validation, generator), seed=seed, device=device)
-        ratings = parts.test.ratings.astype(np.float64)
-        of_mean = ((ratings - train.ratings.mean(dtype=np.float64)) ** 2).mean()
-        each.append(float(1 - ((model.predict(parts.test.inputs) - ratings) ** 2).mean() / of_mean))
+
+        def predict(shuffle: int = shuffle) -> np.ndarray:
+            generator = np.random.default_rng((seed, shuffle))
+            train, validation = _shuffled(parts.train, generator), _shuffled(parts.validation, generator)
+            return fit(train, validation, seed=seed, device=device).predict(parts.test.inputs)
+
+        predicted = done.predictions(f"shuffle-{shuffle}", predict)
+        each.append(float(1 - ((predicted - ratings) ** 2).mean() / of_mean))
     mean, margin = np.mean(each), t.ppf(0.975, shuffles - 1) * np.std(each, ddof=1) / math.sqrt(shuffles)
     low, high = float(mean - margin), float(mean + margin)
     return {"r2_each": each, "r2": float(mean), "r2_low": low, "r2_high": high, "passed": low <= CHANCE}
 
 
 def forbidden_features(
-    parts: Parts, forbidden: Mapping[str, Callable[[Examples], np.ndarray]], *, seed: int
+    parts: Parts,
+    forbidden: Mapping[str, Callable[[Examples], np.ndarray]],
+    *,
+    seed: int,
+    finished: Finished | None = None,
 ) -> list[dict[str, Any]]:
     """Say what features that no predictor may read would give the boosted trees.
 
@@ -70,6 +90,8 @@ def forbidden_features(
     ----------
     forbidden
         By name, what makes the column of some examples: shape (n,).
+    finished
+        What a run that was killed had finished of it: the predictions with each column.
 
     Returns
     -------
@@ -81,6 +103,9 @@ def forbidden_features(
     import numpy as np
     import polars as pl
 
+    from imdb_pipeline.models.finished import Finished
+
+    done = Finished(None, "") if finished is None else finished
     # Movies of few votes are left out: the columns are made of examples alone.
     train = replace(parts.train, few_votes=None)
 
@@ -89,7 +114,7 @@ def forbidden_features(
         return model.predict(parts.test.inputs)
 
     mean = np.full(len(parts.test), train.ratings.mean(dtype=np.float64))
-    without = predict(None)
+    without = done.predictions("none", lambda: predict(None))
     judged = evaluate(without, parts.test.ratings, mean, seed=seed)
     rows = []
     for name, column in forbidden.items():
@@ -97,7 +122,8 @@ def forbidden_features(
             part.inputs.movies.select("tconst", pl.Series(name, column(part), dtype=pl.Float64))
             for part in (train, parts.validation, parts.test)
         ]
-        predicted = predict(pl.concat(columns))
+        extra = pl.concat(columns)
+        predicted = done.predictions(name.replace(" ", "-"), lambda extra=extra: predict(extra))
         metrics = evaluate(predicted, parts.test.ratings, mean, seed=seed)
         figures = ("n", "mse", "mse_low", "mse_high", "r2", "r2_low", "r2_high")
         rows.append(

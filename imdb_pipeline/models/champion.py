@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
     import polars as pl
 
     from imdb_pipeline.models.conformal import Intervals
     from imdb_pipeline.models.examples import Examples, Parts
+    from imdb_pipeline.models.finished import Finished
     from imdb_pipeline.models.fitting import Model
 
 MIN_COMMON = 30
@@ -82,8 +81,8 @@ class Serving:
     intervals
         Of its predictions.
     unseen
-        tconst, split, rating, prediction (Float64), basis: for each rated movie a prediction by a model that had not
-        seen it, ``held_out`` for validation and test, ``out_of_fold`` for train.
+        tconst, split, rating, prediction, low, high (Float64), basis: for each rated movie a prediction by a model that
+        had not seen it, ``held_out`` for validation and test, ``out_of_fold`` for train, with its interval.
     few_votes
         tconst of the movies that it learnt a little from though they had few votes.
     rated
@@ -109,7 +108,7 @@ def build_serving(
     folds: int,
     seed: int,
     device: str,
-    checkpoints: Path | None = None,
+    finished: Finished | None = None,
 ) -> Serving:
     """Fit a predictor on all rated movies, with the settings that ``model`` chose, and on train less each fold of it.
 
@@ -121,24 +120,26 @@ def build_serving(
         Its predictions of validation and test.
     folds
         Into which the training movies fall by their ids; at least 2.
-    checkpoints
-        A folder that outlives a kill.
+    finished
+        What a run that was killed had finished of it: the model, and the predictions of folds.
     """
     import numpy as np
     import polars as pl
 
     from imdb_pipeline.models.conformal import fit_intervals
     from imdb_pipeline.models.examples import join_examples
-    from imdb_pipeline.models.fitting import refit_predictor
+    from imdb_pipeline.models.finished import Finished
+    from imdb_pipeline.models.fitting import load_predictor, refit_predictor
+
+    done = Finished(None, "") if finished is None else finished
 
     def refit(examples: Examples, what: str) -> Model:
-        folder = None if checkpoints is None else checkpoints / what
-        return refit_predictor(name, model, examples, seed=seed, device=device, checkpoints=folder)
+        return refit_predictor(name, model, examples, seed=seed, device=device, checkpoints=done.checkpoints(what))
 
     train = parts.train
     rated = join_examples(train, parts.validation, parts.test)
     logger.info("champion: fitting %s on all %d rated movies", name, len(rated))
-    serving = refit(rated, "all")
+    serving = done.model("all", lambda: refit(rated, "all"), lambda folder: load_predictor(name, folder, device=device))
     fold = fold_of(train.inputs.movies["tconst"], folds)
     predictions = np.full(len(train), np.nan)
     for number in range(folds):
@@ -147,24 +148,30 @@ def build_serving(
             continue
         logger.info("champion: %d of %d folds", number + 1, folds)
         # Without validation and test: what is learnt of their errors shall be new to these.
-        others = train.take(np.flatnonzero(fold != number))
-        predictions[own] = refit(others, f"fold-{number}").predict(train.take(own).inputs)
+        others, what = train.take(np.flatnonzero(fold != number)), f"fold-{number}"
+
+        def predict(own: np.ndarray = own, others: Examples = others, what: str = what) -> np.ndarray:
+            return refit(others, what).predict(train.take(own).inputs)
+
+        predictions[own] = done.predictions(what, predict)
+    out_of_fold = train.inputs.movies.select(
+        "tconst",
+        pl.lit("train").alias("split"),
+        pl.Series("rating", train.ratings, dtype=pl.Float64),
+        pl.Series("prediction", predictions),
+    )
+    movies = rated.inputs.movies
+    intervals, of_train = fit_intervals(movies, out_of_fold, held_out.filter(split="validation"), seed=seed)
+    inputs = held_out.select("tconst").join(movies, on="tconst", how="left", maintain_order="left")
+    low, high = intervals.bounds(inputs, held_out["prediction"].to_numpy())
+    columns = ("tconst", "split", "rating", "prediction", "low", "high", "basis")
     unseen = pl.concat(
         [
-            held_out.select("tconst", "split", "rating", "prediction", basis=pl.lit("held_out")),
-            train.inputs.movies.select(
-                "tconst",
-                pl.lit("train").alias("split"),
-                pl.Series("rating", train.ratings, dtype=pl.Float64),
-                pl.Series("prediction", predictions),
-                basis=pl.lit("out_of_fold"),
-            ),
+            held_out.with_columns(low=pl.Series(low), high=pl.Series(high), basis=pl.lit("held_out")).select(columns),
+            out_of_fold.join(of_train, on="tconst").with_columns(basis=pl.lit("out_of_fold")).select(columns),
         ]
     ).sort("tconst")
-    intervals = fit_intervals(
-        rated.inputs.movies, unseen.filter(split="train"), unseen.filter(split="validation"), seed=seed
-    )
-    few = rated.inputs.movies.clear() if rated.few_votes is None else rated.few_votes.movies
+    few = movies.clear() if rated.few_votes is None else rated.few_votes.movies
     return Serving(
         serving, intervals, unseen, few.select("tconst"), len(rated), float(rated.ratings.mean(dtype="float64"))
     )

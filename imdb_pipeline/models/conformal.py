@@ -1,8 +1,8 @@
 """Prediction intervals for every movie, wide where movies are hard to predict, and how often they held.
 
-Normalised split conformal prediction (Papadopoulos et al. 2008, Normalized nonconformity measures for regression
-conformal prediction; Lei et al. 2018, Distribution-Free Predictive Inference for Regression, section 5.2): a small
-model of the absolute error scales the intervals, a quantile on validation sets their width.
+Normalised cross-conformal prediction (Papadopoulos et al. 2008, Normalized nonconformity measures for regression
+conformal prediction; Vovk 2015, Cross-conformal predictors): a small model of the absolute error scales the intervals,
+a quantile of the errors that training movies have out of fold, and validation movies, sets their width.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.errors import PipelineError
 from imdb_pipeline.models.features import Features
+from imdb_pipeline.models.feed import threads_for
 from imdb_pipeline.models.groups import FEWEST_VOTES, VOTE_BUCKETS
 from imdb_pipeline.models.saved import read_json, write_json
 from imdb_pipeline.models.scale import HIGHEST_RATING, LOWEST_RATING
@@ -29,9 +30,11 @@ BOUNDS_LEVEL = 0.95
 MIN_RESIDUALS = 1_000
 """Out-of-fold residuals needed for a model of them: with fewer, what it finds is mostly noise."""
 
+FOLDS = 10
+"""Of training movies, whose difficulty is each told by a model that was fitted on the errors of the others."""
+
 SETTINGS_FILE = "intervals.json"
 TREES_FILE = "difficulty.txt"
-THREADS = 4
 _TREES = 120
 _PARAMETERS = {
     "objective": "poisson",  # the mean of what is never negative, through a logarithm: always above 0
@@ -44,7 +47,6 @@ _PARAMETERS = {
     "bagging_freq": 1,
     "deterministic": True,
     "force_row_wise": True,
-    "num_threads": THREADS,
     "verbosity": -1,
 }
 
@@ -58,9 +60,9 @@ class Intervals:
     features, difficulty
         Of the model of the absolute error; None where the width is constant.
     settings
-        JSON values: ``method``, ``level``, ``quantile`` (of the absolute errors on validation divided by the
-        difficulty; None where validation is too small: the intervals are then the whole scale),
-        ``reason`` (why the width is constant, or None), ``n_out_of_fold``, ``n_validation`` and the trees' parameters.
+        JSON values: ``method``, ``level``, ``quantile`` (of the absolute errors divided by the difficulty; None where
+        there are too few: the intervals are then the whole scale), ``reason`` (why the width is constant, or None),
+        ``n_out_of_fold`` and ``n_validation`` (how many errors of either kind set it) and the trees' parameters.
     """
 
     features: Features | None
@@ -84,20 +86,14 @@ class Intervals:
 
         if self.difficulty is None or self.features is None or not len(movies):
             return np.ones(len(movies))
-        return np.asarray(self.difficulty.predict(self.features.matrix(movies), num_threads=THREADS))
+        return np.asarray(self.difficulty.predict(self.features.matrix(movies), num_threads=threads_for(len(movies))))
 
     def bounds(self, movies: pl.DataFrame, predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the low and the high end of the interval of each movie: float64, shape (n,), from 1 to 10."""
-        import numpy as np
+        """Return the low and the high end of the interval of each movie: float64, shape (n,), from 1 to 10.
 
-        quantile = self.settings["quantile"]
-        if quantile is None:
-            return np.full(len(movies), LOWEST_RATING), np.full(len(movies), HIGHEST_RATING)
-        half = quantile * self.scale(movies)
-        return (
-            np.clip(predictions - half, LOWEST_RATING, HIGHEST_RATING),
-            np.clip(predictions + half, LOWEST_RATING, HIGHEST_RATING),
-        )
+        For any but the training movies, from whose errors the difficulty was learnt.
+        """
+        return _ends(predictions, self.scale(movies), self.settings["quantile"])
 
     def save(self, folder: Path) -> None:
         """Write settings and features as JSON and the trees as LightGBM's text into ``folder``."""
@@ -134,11 +130,14 @@ class Intervals:
 
 def fit_intervals(
     movies: pl.DataFrame, out_of_fold: pl.DataFrame, validation: pl.DataFrame, *, seed: int, level: float = LEVEL
-) -> Intervals:
+) -> tuple[Intervals, pl.DataFrame]:
     """Fit the intervals of a predictor.
 
-    The difficulty is learned from out-of-fold errors of training movies alone, so that validation, which sets the
-    width, is new to it. Below ``MIN_RESIDUALS`` of them the width is constant, and ``settings`` say so.
+    The difficulty is learnt from out-of-fold errors of training movies alone. That of a training movie itself is told
+    by a model of the errors of other folds, so that its error, beside those of validation, may set the width: hundreds
+    of validation movies may by chance be easier than others. The out-of-fold errors are of models that learnt from
+    fewer movies, so the intervals are rather a little too wide than too narrow. Below ``MIN_RESIDUALS`` of them, and
+    where a difficulty does not make the intervals' score better, the width is constant, and ``settings`` say so.
 
     Parameters
     ----------
@@ -149,42 +148,102 @@ def fit_intervals(
     validation
         tconst, rating, prediction of validation movies by the model fitted on training movies.
     seed
-        Of the trees: equal seed and data give equal bytes.
+        Of the folds and the trees: equal seed and data give equal bytes.
     level
         Share of new ratings that the intervals shall hold, between 0 and 1.
+
+    Returns
+    -------
+    Intervals
+        For any movie that is not among ``out_of_fold``.
+    polars.DataFrame
+        tconst, low, high (Float64, 1 to 10) of the movies of ``out_of_fold``.
 
     Raises
     ------
     ValueError
         A movie is missing from ``movies``, a number is none, or ``level`` is out of range.
     """
-    import lightgbm
+    import numpy as np
+    import polars as pl
 
     learned, errors = _absolute_errors(movies, out_of_fold, "out_of_fold")
     calibrating, residuals = _absolute_errors(movies, validation, "validation")
+    absolute = np.concatenate([errors, residuals])
+    constant = conformal_half_width(absolute, level)
     settings: dict[str, Any] = {
-        "method": "split conformal prediction, constant width",
+        "method": "cross-conformal prediction, constant width",
         "level": level,
-        "quantile": None,
+        "quantile": constant if math.isfinite(constant) else None,
         "reason": None,
         "n_out_of_fold": len(errors),
         "n_validation": len(residuals),
     }
-    intervals = Intervals(None, None, settings)
+    intervals, difficulty = Intervals(None, None, settings), np.ones(len(errors))
     if len(errors) < MIN_RESIDUALS:
         settings["reason"] = (
             f"{len(errors):,} out-of-fold errors: a model of how hard a movie is needs {MIN_RESIDUALS:,}"
         )
     else:
-        settings["method"] = "split conformal prediction, normalised by a model of the absolute error"
-        settings |= {"trees": _TREES, "parameters": {**_PARAMETERS, "seed": seed}}
-        features = Features.learn(learned)
-        data = lightgbm.Dataset(features.matrix(learned), errors)
-        trees = lightgbm.train(settings["parameters"], data, num_boost_round=_TREES)
-        intervals = Intervals(features, trees, settings)
-    half = conformal_half_width(residuals / intervals.scale(calibrating), level)
-    settings["quantile"] = half if math.isfinite(half) else None
-    return intervals
+        scaled, crossed = _learn_difficulty(learned, errors, settings, seed)
+        hard = np.concatenate([crossed, scaled.scale(calibrating)])
+        quantile = conformal_half_width(absolute / hard, level)
+        if _score(quantile * hard, absolute, level) < _score(np.full(len(hard), constant), absolute, level):
+            scaled.settings["quantile"] = quantile
+            intervals, difficulty = scaled, crossed
+        else:
+            settings["reason"] = "a model of how hard a movie is makes no better intervals"
+    predictions = learned.select("tconst").join(out_of_fold, on="tconst", how="left", maintain_order="left")
+    low, high = _ends(predictions["prediction"].to_numpy(), difficulty, intervals.settings["quantile"])
+    return intervals, learned.select("tconst", low=pl.Series(low), high=pl.Series(high))
+
+
+def _learn_difficulty(
+    movies: pl.DataFrame, errors: np.ndarray, settings: dict[str, Any], seed: int
+) -> tuple[Intervals, np.ndarray]:
+    """Return intervals without a quantile, and of each movie its difficulty by what other folds tell: float64, (n,)."""
+    import lightgbm
+    import numpy as np
+
+    settings = settings | {
+        "method": "cross-conformal prediction, normalised by a model of the absolute error",
+        "trees": _TREES,
+        "parameters": {**_PARAMETERS, "seed": seed, "num_threads": threads_for(len(movies))},
+    }
+    features = Features.learn(movies)
+    matrix = features.matrix(movies)
+
+    def learn(rows: np.ndarray) -> lightgbm.Booster:
+        data = lightgbm.Dataset(matrix[rows], errors[rows])
+        return lightgbm.train(settings["parameters"], data, num_boost_round=_TREES)
+
+    fold = np.random.default_rng(seed).permutation(len(errors)) % FOLDS
+    crossed = np.empty(len(errors))
+    for number in range(FOLDS):
+        own = fold == number
+        crossed[own] = np.asarray(learn(~own).predict(matrix[own], num_threads=threads_for(len(movies))))
+    return Intervals(features, learn(fold >= 0), settings), crossed
+
+
+def _score(half: np.ndarray, errors: np.ndarray, level: float) -> float:
+    """Return the mean interval score, the lower the better: narrow, and missing by little (Gneiting and Raftery 2007,
+    Strictly Proper Scoring Rules, Prediction, and Estimation, section 6.2)."""
+    import numpy as np
+
+    return float(np.mean(2 * half + 2 / (1 - level) * np.maximum(errors - half, 0)))
+
+
+def _ends(predictions: np.ndarray, difficulty: np.ndarray, quantile: float | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of intervals, on the scale: float64, shape (n,); all of the scale where there is no quantile."""
+    import numpy as np
+
+    if quantile is None:
+        return np.full(len(predictions), LOWEST_RATING), np.full(len(predictions), HIGHEST_RATING)
+    half = quantile * difficulty
+    return (
+        np.clip(predictions - half, LOWEST_RATING, HIGHEST_RATING),
+        np.clip(predictions + half, LOWEST_RATING, HIGHEST_RATING),
+    )
 
 
 def conformal_half_width(residuals: np.ndarray, level: float = LEVEL) -> float:
@@ -192,7 +251,9 @@ def conformal_half_width(residuals: np.ndarray, level: float = LEVEL) -> float:
 
     The split-conformal quantile: the ceil((n + 1) * level)-th smallest absolute residual (Lei et al. 2018,
     doi:10.1080/01621459.2017.1307116, section 2.2). It holds for residuals of movies that the model was not fitted on;
-    where the model was chosen by them, as by validation, it is very slightly too narrow.
+    where the model was chosen by them, as by validation, it is very slightly too narrow. (Of out-of-fold residuals it
+    is the cross-conformal quantile, whose guarantee is weaker and whose coverage is in practice the same: Barber et
+    al. 2021, Predictive inference with the jackknife+.)
 
     Parameters
     ----------

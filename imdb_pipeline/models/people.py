@@ -141,12 +141,15 @@ class People:
         total, weight = (np.zeros(len(wanted), dtype=np.float32) for _ in range(2))
         numbers = self._person_years
         if len(numbers):
-            for ago in range(-FARTHEST_YEARS, FARTHEST_YEARS + 1):
-                places = np.minimum(np.searchsorted(numbers, wanted + ago), len(numbers) - 1)
-                says = np.where(known & (numbers[places] == wanted + ago), np.exp(-abs(ago) / NEAR_YEARS), 0)
-                says = says.astype(np.float32)
-                total += says * table["year_sum"][places]
-                weight += says * table["year_weight"][places]
+            says = np.append(np.exp(-np.arange(FARTHEST_YEARS + 1) / NEAR_YEARS), 0).astype(np.float32)
+            # A person's years stand side by side: one search finds the first that is near, the others follow it.
+            first = np.searchsorted(numbers, wanted - FARTHEST_YEARS)
+            for step in range(2 * FARTHEST_YEARS + 1):
+                places = np.minimum(first + step, len(numbers) - 1)
+                years_off = np.minimum(np.abs(numbers[places] - wanted), FARTHEST_YEARS + 1)
+                years_off[~known | (first + step >= len(numbers))] = FARTHEST_YEARS + 1
+                total += says[years_off] * table["year_sum"][places]
+                weight += says[years_off] * table["year_weight"][places]
         pooled = people.total_of(total) / (people.total_of(weight) + np.float32(NEAR_SHRINKAGE))
         return [pooled, people.most_of(total / (weight + np.float32(NEAR_SHRINKAGE)))]
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from imdb_pipeline.models.examples import Examples
+    from imdb_pipeline.models.finished import Finished
     from imdb_pipeline.models.fitting import Model
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ class Rotation:
 
 
 def rotate(
-    name: str, model: Model, rated: Examples, *, seed: int, device: str, checkpoints: Path | None = None
+    name: str, model: Model, rated: Examples, *, seed: int, device: str, finished: Finished | None = None
 ) -> Rotation:
     """Fit a predictor ten times with the settings of ``model``, each time leaving out the movies of one hash bucket.
 
@@ -55,8 +56,8 @@ def rotate(
         Fitted, with its settings chosen on validation.
     rated
         All rated movies: train, validation and test.
-    checkpoints
-        A folder that outlives a kill, for predictors that resume; each fold has its own in it.
+    finished
+        What a run that was killed had finished of it: the predictions of folds.
 
     Raises
     ------
@@ -65,16 +66,23 @@ def rotate(
     """
     import numpy as np
 
+    from imdb_pipeline.models.finished import Finished
+
     buckets = np.array([bucket_by_id(tconst) for tconst in rated.inputs.movies["tconst"]], dtype=np.int64)
     present = [bucket for bucket in range(BUCKETS) if (buckets == bucket).any()]
     if len(present) < 2:
         raise ValueError(f"{len(rated)} movies, all in one of {BUCKETS} buckets: nothing to rotate")
+    done = Finished(None, "") if finished is None else finished
     predictions = np.empty(len(rated))
     for number, bucket in enumerate(present, start=1):
         held, kept = np.flatnonzero(buckets == bucket), np.flatnonzero(buckets != bucket)
-        folder = None if checkpoints is None else checkpoints / f"without-{bucket}"
-        fitted = refit_predictor(name, model, rated.take(kept), seed=seed, device=device, checkpoints=folder)
-        predictions[held] = fitted.predict(rated.take(held).inputs)
+        without = f"without-{bucket}"
+
+        def predict(held: np.ndarray = held, kept: np.ndarray = kept, without: str = without) -> np.ndarray:
+            options = {"seed": seed, "device": device, "checkpoints": done.checkpoints(without)}
+            return refit_predictor(name, model, rated.take(kept), **options).predict(rated.take(held).inputs)
+
+        predictions[held] = done.predictions(without, predict)
         logger.info("%s: %d of %d folds", name, number, len(present))
     return summarise(rated, predictions, seed=seed)
 
@@ -120,7 +128,7 @@ def rotate_all(
     *,
     seed: int,
     device: str,
-    checkpoints: Path | None = None,
+    finished: Finished | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Return the summaries of ``rotate`` by predictor, and that of their blend under the name ``blend``.
 
@@ -136,9 +144,9 @@ def rotate_all(
 
     rotations = {}
     for name, folder in fitted.items():
-        own = None if checkpoints is None else checkpoints / name
+        own = None if finished is None else finished.of(name)
         model = load_predictor(name, folder, device=device)
-        rotations[name] = rotate(name, model, rated, seed=seed, device=device, checkpoints=own)
+        rotations[name] = rotate(name, model, rated, seed=seed, device=device, finished=own)
     weights = Weights(dict(blend["weights"]), blend["offset"])
     blended = weights.blend(
         {name: each.predictions["prediction"].to_numpy() for name, each in rotations.items()}, len(rated)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from imdb_pipeline.orchestration.assets.champion import VERSION
+from imdb_pipeline.champions import VERSION
 from imdb_pipeline.orchestration.requests import Request
 from imdb_pipeline.orchestration.stages import ALL_STAGES, STAGES
 from imdb_pipeline.store import Store

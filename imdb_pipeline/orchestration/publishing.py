@@ -205,6 +205,7 @@ def _make(
             asset=stage.asset,
             inputs=inputs,
             values=values,
+            key=key,
             folder=folder,
             run=run,
             reasons=reasons,

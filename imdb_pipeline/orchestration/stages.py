@@ -4,12 +4,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.gates import Outcome
 from imdb_pipeline.orchestration.fan_out import Shares
 from imdb_pipeline.orchestration.requests import Request
 from imdb_pipeline.store import Revision, Store, step_key
+
+if TYPE_CHECKING:
+    from imdb_pipeline.models.finished import Finished
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class Work(Request):
         By asset; what is read at an earlier good day stands under ``previous_ASSET``, where there is such a day.
     values
         The settings that are part of its key.
+    key
+        Under which its result is held: a hash of code version, inputs and settings.
     folder
         To write the result into.
     run
@@ -37,6 +42,7 @@ class Work(Request):
     asset: str
     inputs: Mapping[str, Revision]
     values: Mapping[str, Any]
+    key: str
     folder: Path
     run: str
     reasons: Mapping[str, str]
@@ -49,6 +55,12 @@ class Work(Request):
     def checkpoints(self) -> Path:
         """A folder that outlives a kill, and is deleted once the asset is published."""
         return self.home / "checkpoints" / self.asset / self.day
+
+    def finished(self) -> "Finished":
+        """Return what a run that was killed had finished of it."""
+        from imdb_pipeline.models.finished import Finished
+
+        return Finished(self.checkpoints, f"{self.key} {self.compute.device}")
 
     def previous(self, asset: str) -> Revision | None:
         return self.inputs.get(f"previous_{asset}")

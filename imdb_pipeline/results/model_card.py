@@ -197,8 +197,8 @@ def _intervals(facts: Mapping[str, Any]) -> Section:
         settings = facts["intervals"]
         why = f" ({_shown(settings['reason'])})" if settings.get("reason") else ""
         paragraphs.append(
-            f"Made by {_shown(settings['method'])}{why}: {_cell(settings['n_out_of_fold'])} out-of-fold errors, "
-            f"calibrated on {_cell(settings['n_validation'])} validation movies."
+            f"Made by {_shown(settings['method'])}{why}, calibrated on {_cell(settings['n_out_of_fold'])} out-of-fold "
+            f"errors of training movies and {_cell(settings['n_validation'])} of validation movies."
         )
     if facts.get("coverage"):
         covered = facts["coverage"]

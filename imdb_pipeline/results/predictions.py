@@ -46,13 +46,13 @@ def predictions_table(
     split
         tconst, split of all movies that the champion was trained, chosen and judged with.
     unseen
-        tconst, prediction, basis of at least those of them that are among ``movies``: of training movies by models
-        fitted without the movie's fold (``out_of_fold``), of validation and test by the model of the split
+        tconst, prediction, low, high, basis of at least those of them that are among ``movies``: of training movies by
+        models fitted without the movie's fold (``out_of_fold``), of validation and test by the model of the split
         (``held_out``).
     few_votes
         tconst of the movies that the champion learnt a little from while they had few votes.
     intervals
-        What ``conformal.fit_intervals`` returned for the champion.
+        What ``conformal.fit_intervals`` returned for the champion: of the movies that are not in ``split``.
 
     Returns
     -------
@@ -79,11 +79,19 @@ def predictions_table(
     for name, frame in (("movies", movies), ("split", split), ("unseen", unseen)):
         if not frame["tconst"].is_unique().all():
             raise ValueError(f"{name}: a movie stands there more than once")
+    held = ["tconst", "prediction", "low", "high", "basis"]
+    if not set(held) <= set(unseen.columns):
+        raise PipelineError("the champion was made by another version of the code; train it again")
     frame = (
         movies.select("tconst", "average_rating", "num_votes")
         .with_columns(serving=pl.Series(serving, dtype=pl.Float64))
         .join(split.select("tconst", "split"), on="tconst", how="left", maintain_order="left")
-        .join(unseen.select("tconst", "prediction", "basis"), on="tconst", how="left", maintain_order="left")
+        .join(
+            unseen.select("tconst", "prediction", "low", "high", "basis"),
+            on="tconst",
+            how="left",
+            maintain_order="left",
+        )
     )
     wanted = pl.col("split").replace_strict(BASES, default=None, return_dtype=pl.String)
     wrong = frame.filter(pl.col("split").is_not_null(), ~pl.col("basis").eq_missing(wanted))
@@ -105,4 +113,7 @@ def predictions_table(
     if not np.isfinite(predictions).all():
         raise ValueError("a prediction is not a number")
     low, high = intervals.bounds(movies.select(INPUT_COLUMNS), predictions)
-    return frame.with_columns(low=pl.Series(low), high=pl.Series(high)).select(empty_predictions().columns)
+    ends = {"low": pl.Series(low), "high": pl.Series(high)}
+    return frame.with_columns(
+        pl.when(future).then(end).otherwise(name).alias(name) for name, end in ends.items()
+    ).select(empty_predictions().columns)

@@ -3,15 +3,13 @@
 import json
 from typing import Any
 
-from imdb_pipeline.champions import CHAMPION, FEW_VOTES, INTERVALS, METRICS, MODEL, UNSEEN
+from imdb_pipeline.champions import CHAMPION, FEW_VOTES, INTERVALS, METRICS, MODEL, UNSEEN, VERSION
 from imdb_pipeline.durable import link_or_copy
 from imdb_pipeline.models.fitting import PREDICTORS
 from imdb_pipeline.orchestration.assets.models import ALL_PREDICTORS, PREDICTIONS, load_parts
 from imdb_pipeline.orchestration.publishing import published_asset, table
 from imdb_pipeline.orchestration.stages import Made, Work
 from imdb_pipeline.store import Revision
-
-VERSION = "2"
 
 
 @published_asset(
@@ -83,7 +81,7 @@ def _replace(work: Work, revision: Revision, chosen: str, held_out: Any, compare
         folds=work.settings.training.folds,
         seed=work.compute.seed,
         device=work.compute.device,
-        checkpoints=work.checkpoints,
+        finished=work.finished(),
     )
     serving.model.save(work.folder / MODEL)
     serving.intervals.save(work.folder / INTERVALS)

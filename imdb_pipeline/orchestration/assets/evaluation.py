@@ -54,21 +54,24 @@ def evaluation(work: Work) -> Made:
     parts = load_parts(work, documents=True)("split")
     options: dict[str, Any] = {"seed": work.compute.seed, "device": work.compute.device}
     rated = join_examples(parts.train, parts.validation, parts.test)
+    finished = work.finished()
     fitted = {name: work.inputs[f"{name}_predictor"].folder / MODEL for name in MEMBERS if "metrics" in results[name]}
-    rotation = rotate_all(fitted, results["blend"]["settings"], rated, **options, checkpoints=work.checkpoints)
+    rotation = rotate_all(fitted, results["blend"]["settings"], rated, **options, finished=finished.of("rotation"))
     movies = pl.read_parquet(work.file("movies", "movies.parquet"), columns=["tconst", "credits"])
     forbidden: dict[str, Any] = {"num_votes": audit.num_votes, "number in the id": audit.id_number}
     if not work.inputs["name_basics_dump"].expired:
         names = work.file("name_basics_dump", "name.basics.tsv.gz")
         judged = movies.join(rated.inputs.movies.select("tconst"), on="tconst", how="semi")
         forbidden["knownForTitles"] = audit.known_for(names, judged)
-    permuted = audit.permuted_labels(boosting.fit, parts, **options)
+    permuted = audit.permuted_labels(boosting.fit, parts, **options, finished=finished.of("shuffled"))
     own = audit_features(parts.train, seed=work.compute.seed)
     found = {
         "rotation": rotation,
         "permuted": permuted,
         "own_rating": own,
-        "forbidden": audit.forbidden_features(parts, forbidden, seed=work.compute.seed),
+        "forbidden": audit.forbidden_features(
+            parts, forbidden, seed=work.compute.seed, finished=finished.of("forbidden")
+        ),
     }
     (work.folder / "evaluation.json").write_text(json.dumps(found, indent=2))
     shown = ("r2_mean", "r2_deviation", "mse_mean", "mse_deviation")
