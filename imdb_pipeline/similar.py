@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 CLOSE_TITLES = 3
 LISTED_TITLES = 8
 _SHOWN = ["tconst", "title", "release_year", "average_rating", "num_votes"]
+_LONGEST_MISSPELLING = 80
+"""Letters that are compared: each pair of them is looked for in every title."""
 _ENOUGH_LIKE_IT = 2_000
 """So many titles of those that share most pairs of letters are compared letter by letter."""
 
@@ -355,6 +357,7 @@ def _close_titles(wanted: str, embedded: pl.DataFrame) -> list[str]:
 
     import polars as pl
 
+    wanted = wanted[:_LONGEST_MISSPELLING]
     lower = pl.col("title").str.to_lowercase()
     holding = embedded.filter(lower.str.contains(wanted, literal=True)).sort(
         "num_votes", descending=True, nulls_last=True

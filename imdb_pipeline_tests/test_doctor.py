@@ -15,6 +15,7 @@ from imdb_pipeline.embeddings.encoder import Encoder
 from imdb_pipeline.embeddings.model_files import choose_encoder
 from imdb_pipeline.store import Store
 from imdb_pipeline_tests.commands import run_command
+from imdb_pipeline_tests.tiny_dumps import write_dumps
 
 
 @pytest.fixture(autouse=True)
@@ -23,8 +24,7 @@ def no_other_dagster(monkeypatch):
 
 
 def found(home, check: str) -> Finding:
-    _, findings = home_checks.examine(home)
-    (finding,) = [each for each in findings if each.check == check]
+    (finding,) = [each for each in home_checks.examine(home) if each.check == check]
     return finding
 
 
@@ -52,7 +52,11 @@ def test_a_home_that_is_not_there_yet_is_not_made(tmp_path):
 
 
 def test_settings_that_cannot_be_read_are_named_and_the_exit_status_says_so(tmp_path):
-    (tmp_path / "settings.toml").write_text("[map]\nneighbours = 1\n")
+    settings = tmp_path / "settings.toml"
+    settings.mkdir()
+    assert found(tmp_path, "settings").status == "fail"
+    settings.rmdir()
+    settings.write_text("[map]\nneighbours = 1\n")
     ran = run_command("doctor", "--home", tmp_path)
     assert ran.status == 1
     assert "map.neighbours" in ran.out
@@ -95,9 +99,36 @@ def test_a_source_that_lacks_a_file_or_cannot_be_reached_is_found(tmp_path):
     assert "IMDB_PIPELINE_ACCEPT_LICENCE" in found(tmp_path, "source").found
 
 
-def test_a_home_that_is_a_file_is_no_home(tmp_path):
+@pytest.mark.parametrize("name", ["home", "home/below"])
+def test_a_home_that_is_a_file_or_below_one_is_no_home(tmp_path, name):
     (tmp_path / "home").touch()
-    assert "is not a folder" in found(tmp_path / "home", "home").found
+    ran = run_command("doctor", "--home", tmp_path / name, "--json")
+    assert (ran.status, ran.err) == (1, "")
+    last = json.loads(ran.out)[-1]
+    assert (last["check"], last["status"]) == ("home", "fail")
+    assert f"{tmp_path / 'home'} is not a folder" in last["found"]
+
+
+def test_what_was_found_before_something_damaged_is_told_all_the_same(held_home, tmp_path):
+    home = shutil.copytree(held_home, tmp_path / "home#1")
+    (home / "store" / "CURRENT").write_text("{")
+    ran = run_command("doctor", "--home", home, "--json")
+    assert (ran.status, ran.err) == (1, "")
+    told = {each["check"]: each["status"] for each in json.loads(ran.out)}
+    assert (told["source"], told["release"]) == ("ok", "fail")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home#1"]
+
+
+def test_a_source_whose_files_are_no_dumps_is_found_and_the_rest_goes_on(tmp_path):
+    source = write_dumps(tmp_path / "dumps")
+    (source / "title.ratings.tsv.gz").write_text("<html>")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "settings.toml").write_text(f'source = "{source}"\n')
+    ran = run_command("doctor", "--home", tmp_path / "home", "--json")
+    told = {each["check"]: each for each in json.loads(ran.out)}
+    assert told["source"]["status"] == "fail"
+    assert "title.ratings.tsv.gz" in told["source"]["found"]
+    assert "a first run about" in told["duration"]["found"]
 
 
 def test_a_disk_that_is_too_small_for_the_dumps_is_told(tmp_path, monkeypatch):
@@ -113,8 +144,7 @@ def test_another_dagster_home_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "other"))
     assert found(tmp_path, "dagster").status == "warn"
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
-    _, findings = home_checks.examine(tmp_path)
-    assert "dagster" not in {each.check for each in findings}
+    assert "dagster" not in {each.check for each in home_checks.examine(tmp_path)}
 
 
 @pytest.mark.parametrize(

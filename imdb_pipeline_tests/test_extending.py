@@ -51,11 +51,11 @@ print(stage.code_version, fitted.metrics["validation"]["mse"])
 """
 
 
-def with_own(folder: Path, text: str) -> dict[str, str]:
+def with_own(folder: Path, text: str, name: str = "genre_decade") -> dict[str, str]:
     """A copy of the package with a predictor of one's own, and an environment in which it is imported."""
     ignored = shutil.ignore_patterns("__pycache__", "node_modules")
     shutil.copytree(PACKAGE, folder / PACKAGE.name, ignore=ignored)
-    (folder / PACKAGE.name / "models" / "own" / "genre_decade.py").write_text(text)
+    (folder / PACKAGE.name / "models" / "own" / f"{name}.py").write_text(text)
     return {**os.environ, "PYTHONPATH": str(folder)}
 
 
@@ -72,13 +72,22 @@ def test_the_predictor_of_the_page_is_an_asset_is_judged_saved_loaded_and_fitted
     assert versions[0][1] == versions[1][1]
 
 
-def test_a_file_that_is_no_predictor_is_named(tmp_path):
-    environment = with_own(tmp_path, "ANSWER = 42\n")
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("genre_decade", "ANSWER = 42\n", "genre_decade.py: no predictor; write PREDICTOR"),
+        ("genre_decade", "def fit(:\n", "genre_decade.py: cannot be imported (SyntaxError"),
+        ("ridge", "ANSWER = 42\n", "ridge.py: no name for a predictor"),
+        ("Mine", "ANSWER = 42\n", "Mine.py: no name for a predictor"),
+    ],
+)
+def test_a_file_that_is_no_predictor_is_named(tmp_path, name, text, says):
+    environment = with_own(tmp_path, text, name)
     command = [sys.executable, "-m", "imdb_pipeline.cli", "run", "--home", str(tmp_path / "home")]
     ran = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.returncode == 1
     assert ran.stderr.startswith("imdb-pipeline: ")
-    assert "models/own/genre_decade.py: no predictor; write PREDICTOR" in ran.stderr
+    assert f"models/own/{says}" in ran.stderr
     assert len(ran.stderr.splitlines()) == 1
 
 

@@ -97,15 +97,19 @@ def test_what_old_runs_printed_is_deleted_and_the_runs_stay(tmp_path):
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         ended = instance.create_run_for_job(job, status=dg.DagsterRunStatus.SUCCESS)
         at_work = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
-        for run in (ended, at_work):
+        others = instance.create_run_for_job(
+            dg.GraphDefinition("of_somebody_else").to_job(), status=dg.DagsterRunStatus.SUCCESS
+        )
+        for run in (ended, at_work, others):
             key = [run.run_id, "compute_logs", "step"]
             printed = Path(instance.compute_log_manager.get_captured_local_path(key, "out"))  # pyright: ignore[reportAttributeAccessIssue]
             printed.parent.mkdir(parents=True)
             printed.write_text("a line\n")
         kept = {path.name for path in (tmp_path / "storage").iterdir()}
         now = datetime.now(UTC)
-        assert delete_old_output(instance, now=now + timedelta(days=OUTPUT_DAYS - 1)) == 0
+        ours = {"jobs": ["nothing"], "assets": ["movies"]}
+        assert delete_old_output(instance, **ours, now=now + timedelta(days=OUTPUT_DAYS - 1)) == 0
         assert {path.name for path in (tmp_path / "storage").iterdir()} == kept
-        assert delete_old_output(instance, now=now + timedelta(days=OUTPUT_DAYS, minutes=1)) == 1
+        assert delete_old_output(instance, **ours, now=now + timedelta(days=OUTPUT_DAYS, minutes=1)) == 1
         assert kept - {path.name for path in (tmp_path / "storage").iterdir()} == {ended.run_id}
-        assert instance.get_runs_count() == 2
+        assert instance.get_runs_count() == 3

@@ -113,16 +113,16 @@ def test_surprises_have_votes_enough_and_a_prediction_of_a_model_that_had_not_se
             predicted(FEWEST, 90_000, average_rating=9.9, basis="future"),
         ]
     )
-    found = surprises(titled)
+    found = surprises(titled, min_votes=30)
     assert found is not None
     assert (found["votes"], found["movies"], found["by_basis"]) == (1_000, FEWEST, {"held_out": FEWEST})
     assert found["higher"][0]["tconst"] == f"tt1000_{FEWEST - 1}"
     assert found["lower"] == []
     assert found["beyond"] == pytest.approx(popular.filter(pl.col("average_rating") > 6.5).height / FEWEST)
-    few = surprises(predicted(5, 40))
+    few = surprises(predicted(5, 40), min_votes=30)
     assert few is not None
     assert few["votes"] == 1
-    assert surprises(titled.clear()) is None
+    assert surprises(titled.clear(), min_votes=30) is None
     assert coming(titled) is None
 
 

@@ -82,6 +82,8 @@ def similar(
     if as_json:
         print_json(rows)
         return
+    if not rows:
+        print("no other movie has an embedding")
     for row in rows:
         print(f"{row['cosine']:.3f}  {row['tconst']:<11} {titled(row)}")
 

@@ -96,4 +96,10 @@ def show_champions(rows: list[dict[str, Any]]) -> None:
 
 
 def print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+    text = json.dumps(value, ensure_ascii=False, indent=2, default=str)
+    print("".join(sign if sign.isprintable() or sign == "\n" else _escaped(sign) for sign in text))
+
+
+def _escaped(sign: str) -> str:
+    """Return a sign that a terminal may obey as JSON's escape of it."""
+    return json.dumps(sign)[1:-1]

@@ -66,7 +66,10 @@ def _documents(home: Path, settings: Settings) -> tuple[int, str]:
         return IMDB_DOCUMENTS, "about"
     votes = pl.scan_csv(path, separator="\t", quote_char=None, schema=dict.fromkeys(RATINGS.columns, pl.String))
     enough = pl.col("numVotes").cast(pl.Int64, strict=False) >= settings.catalogue.min_votes
-    rated = votes.filter(enough).select(pl.len()).collect().item()
+    try:
+        rated = votes.filter(enough).select(pl.len()).collect().item()
+    except (OSError, pl.exceptions.PolarsError):  # the check of the source says what is wrong with it
+        return IMDB_DOCUMENTS, "about"
     return round(rated * _RECENT), "at most some"
 
 

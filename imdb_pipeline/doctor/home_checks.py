@@ -21,29 +21,42 @@ IMDB_BYTES = 1.3e9
 """The four files of IMDb, compressed."""
 _SPARE = 2e9
 _PROBE = ".imdb-pipeline-doctor"
+NEEDED = ("home", "settings", "release")
+"""Checks without which nothing else of a home can be looked at."""
 
 
-def examine(home: Path) -> tuple[Settings | None, list[Finding]]:
-    """Look at a home; the settings are None where they cannot be read, and then nothing else of it is looked at."""
+def examine(home: Path) -> Iterator[Finding]:
+    """Look at a home, as far as it can be read."""
     from imdb_pipeline.settings import load_settings, settings_path
 
+    writable = _writable(home)
+    yield writable
+    if writable.status == "fail":
+        return
     try:
         settings = load_settings(home)
-    except PipelineError as error:
-        return None, [fail("settings", str(error), "correct it")]
-    where = str(settings_path(home)) if settings_path(home).exists() else f"defaults, {home} has no settings.toml"
-    findings = [ok("settings", where), _writable(home), _disk(home, settings), _source(home, settings)]
+    except (PipelineError, OSError) as error:
+        yield fail("settings", str(error), f"correct {settings_path(home)}")
+        return
+    yield ok("settings", str(settings_path(home)) if settings_path(home).exists() else "defaults, no settings.toml")
+    yield _disk(home, settings)
+    yield _source(home, settings)
     if (home / "store").is_dir():
-        findings += [_release(home, settings), *_left_behind(home)]
-    return settings, [*findings, *_dagster(home)]
+        try:
+            yield _release(home, settings)
+            yield from _left_behind(home)
+        except (PipelineError, OSError) as error:
+            yield fail("release", str(error), "`imdb-pipeline run --force` on this home makes it again")
+    yield from _dagster(home)
 
 
 def _writable(home: Path) -> Finding:
     """Try what publication needs: a file, a rename, a hard link, a lock."""
     from imdb_pipeline.locks import hold
 
-    if home.exists() and not home.is_dir():
-        return fail("home", f"{home} is not a folder", "give a folder with --home")
+    for folder in (home, *home.parents):
+        if folder.exists() and not folder.is_dir():
+            return fail("home", f"{folder} is not a folder", "give a folder with --home")
     folder = _existing(home)
     probe, renamed, linked = (folder / f"{_PROBE}-{os.getpid()}{end}" for end in ("", "-renamed", "-linked"))
     try:
@@ -92,17 +105,23 @@ def _source_bytes(settings: Settings) -> float:
 
 def _source(home: Path, settings: Settings) -> Finding:
     from imdb_pipeline.dumps.source import require_licence, source_files
-    from imdb_pipeline.dumps.tables import DUMPS
+    from imdb_pipeline.dumps.tables import DUMPS, read_header
     from imdb_pipeline.dumps.transport import without_userinfo
 
     shown = without_userinfo(settings.source)
     if settings.source == "sample":
         return ok("source", f"sample, {settings.sample.movies:,} synthetic movies with votes")
     if not settings.source.startswith(("http://", "https://")) and settings.source != "imdb":
-        missing = [dump.file for dump in DUMPS if not (home / settings.source / dump.file).is_file()]
+        folder = home / settings.source
+        missing = [dump.file for dump in DUMPS if not (folder / dump.file).is_file()]
         if missing:
             return fail("source", f"{shown} holds no {', '.join(missing)}", "put all four files there")
-        return ok("source", f"{shown}, the four files are there")
+        try:
+            for dump in DUMPS:
+                read_header(folder / dump.file, dump)
+        except (PipelineError, OSError) as error:
+            return fail("source", str(error), "put the files there as IMDb publishes them")
+        return ok("source", f"{shown}, the four files are there, and their columns are right")
     try:
         require_licence(settings, home)
         day, _ = source_files(settings, timeout_seconds=SOURCE_SECONDS)
@@ -158,7 +177,7 @@ def _dagster(home: Path) -> Iterator[Finding]:
         yield warn("dagster", found, "`dg` and `dagster` look at another home; unset it, or set it to this one")
     for path in sorted(own.rglob("*.db")) if own.is_dir() else []:
         try:
-            with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5) as database:
+            with sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5) as database:
                 (answer,) = database.execute("pragma quick_check(1)").fetchone()
         except sqlite3.Error as error:
             answer = str(error)

@@ -90,7 +90,9 @@ def _memory_bytes() -> tuple[float | None, float | None]:
     try:
         limit = float(Path("/sys/fs/cgroup/memory.max").read_text())
         used = float(Path("/sys/fs/cgroup/memory.current").read_text())
-    except (OSError, ValueError):  # no container, or one without a limit: "max"
+        stat = dict(line.split() for line in Path("/sys/fs/cgroup/memory.stat").read_text().splitlines())
+        used -= float(stat["inactive_file"])  # files that were read: given back when memory is short
+    except (OSError, KeyError, ValueError):  # no container, or one without a limit: "max"
         return total, available
     return min(total, limit), min(available, limit - used)
 

@@ -98,10 +98,10 @@ class Finished:
 
 @cache
 def code_hash(folder: Path) -> str:
-    """Return a hash of the Python files in a folder: what was made by other code is made again."""
+    """Return a hash of the Python files under a folder: what was made by other code is made again."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.py")):
-        digest.update(f"{path.name} {sha256(path)}\n".encode())
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(f"{path.relative_to(folder)} {sha256(path)}\n".encode())
     return digest.hexdigest()
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from imdb_pipeline.models.examples import Examples, Inputs, Parts
 
 
-PREDICTORS = {
+_BUILT_IN = {
     "mean": Predictor("imdb_pipeline.models.mean", "MeanModel", reads_embeddings=False),
     "linear": Predictor("imdb_pipeline.models.linear", "LinearModel"),
     "ridge": Predictor("imdb_pipeline.models.ridge", "LinearModel"),
@@ -48,9 +48,9 @@ PREDICTORS = {
         uses_gpu=True,
     ),
     "boosting": Predictor("imdb_pipeline.models.boosting", "BoostingModel", reads_embeddings=False),
-    **own_predictors(),
-    "blend": Predictor("imdb_pipeline.models.blend", "BlendModel", reads_embeddings=False, resumes=True),
 }
+_BLEND = Predictor("imdb_pipeline.models.blend", "BlendModel", reads_embeddings=False, resumes=True)
+PREDICTORS = {**_BUILT_IN, **own_predictors(taken=(*_BUILT_IN, "blend")), "blend": _BLEND}
 """The predictors by name, those in ``models/own`` too. What the blend reads is what its members read."""
 
 MEMBERS = tuple(name for name in PREDICTORS if name != "blend")

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import pkgutil
+import re
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imdb_pipeline.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 
 @dataclass(frozen=True)
@@ -45,23 +50,39 @@ class Predictor:
     uses_gpu: bool = False
 
 
-def own_predictors() -> dict[str, Predictor]:
+def own_predictors(*, taken: Collection[str]) -> dict[str, Predictor]:
     """Return what the modules of ``models/own`` say of themselves, by their names.
+
+    Parameters
+    ----------
+    taken
+        Names of other predictors.
 
     Raises
     ------
     InputError
-        A module has no ``PREDICTOR``, or its ``PREDICTOR`` is of another module.
+        A module cannot be imported, has a name that is taken or not of small letters, figures and ``_``, has no
+        ``PREDICTOR``, or its ``PREDICTOR`` is of another module.
     """
     from imdb_pipeline.models import own
 
     found = {}
     for each in pkgutil.iter_modules(own.__path__):
-        module = import_module(f"{own.__name__}.{each.name}")
+        path = Path(own.__path__[0]) / f"{each.name}.py"
+        if each.name in taken or not re.fullmatch("[a-z][a-z0-9_]*", each.name):
+            raise InputError(
+                f"{path}: no name for a predictor; call the file by small letters, figures and _, and by none of "
+                f"{', '.join(taken)}"
+            )
+        try:
+            module = import_module(f"{own.__name__}.{each.name}")
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise InputError(f"{path}: cannot be imported ({reason}); correct it, or move it away") from None
         predictor = getattr(module, "PREDICTOR", None)
         if not isinstance(predictor, Predictor) or predictor.module != module.__name__:
             raise InputError(
-                f"{module.__file__}: no predictor; write PREDICTOR = Predictor(__name__, ...), as docs/extending.md "
+                f"{path}: no predictor; write PREDICTOR = Predictor(__name__, ...), as docs/extending.md "
                 "says, or move the file out of models/own"
             )
         found[each.name] = predictor

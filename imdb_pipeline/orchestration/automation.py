@@ -20,7 +20,7 @@ from imdb_pipeline.orchestration.publishing import REUSE_TAG, SNAPSHOT_TAG
 from imdb_pipeline.orchestration.requests import failures
 from imdb_pipeline.orchestration.resources import Home
 from imdb_pipeline.orchestration.run_logs import delete_old_output
-from imdb_pipeline.orchestration.stages import STAGES
+from imdb_pipeline.orchestration.stages import ALL_STAGES, STAGES
 from imdb_pipeline.overrides import overrides
 from imdb_pipeline.quarantine import refusal
 from imdb_pipeline.retention import collect
@@ -82,7 +82,7 @@ def clean_up(context: dg.OpExecutionContext, home: Home) -> None:
     for line in home.store.recover():
         context.log.info(line)
     now = datetime.now(UTC)
-    delete_old_output(context.instance, now=now)
+    delete_old_output(context.instance, jobs=[job.name for job in JOBS], assets=[*ALL_STAGES], now=now)
     collected = collect(home.store, home.settings().retention, today=now.date())
     if collected.busy:
         context.log.info("a run is at work; nothing was collected")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_LONGEST_TITLE = 120
 _SHOWN_FIELDS = {"actors": "the cast", "credits": "all its people together", "is_adult": "being an adult title"}
 
 
@@ -17,7 +18,9 @@ def visible(text: str) -> str:
 
 def titled(movie: Mapping[str, Any]) -> str:
     """Return title and year of a movie."""
-    return f"{visible(movie['title']) or 'no title'} ({movie['release_year'] or 'no year'})"
+    title = visible(movie["title"]).strip() or "no title"
+    shown = title if len(title) <= _LONGEST_TITLE else f"{title[:_LONGEST_TITLE]}…"
+    return f"{shown} ({movie['release_year'] or 'no year'})"
 
 
 def prediction_text(answer: Mapping[str, Any]) -> str:

@@ -119,7 +119,7 @@ def _sections(
         "champion": None if models["too_few"] else champion,
         **_judged(revisions, champion),
         "errors": errors,
-        "surprises": surprises(titled),
+        "surprises": surprises(titled, min_votes=min_votes),
         "learnt": learnt_section(revisions["champion"], movies),
         "coming": coming(titled),
         "ledger": errors["ledger"],

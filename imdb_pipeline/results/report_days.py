@@ -153,10 +153,16 @@ def _movers(days: Mapping[str, Mapping[str, Revision]], min_votes: int) -> dict[
     """Return the largest moves of a rating between the first and the last day, of three or more; None without any."""
     import polars as pl
 
+    def readable(revision: Revision) -> bool:
+        try:
+            return set(_COMPARED) <= set(pl.read_parquet_schema(revision.file("movies.parquet")))
+        except (OSError, pl.exceptions.PolarsError):  # damaged since
+            return False
+
     held = [
         (day, revisions["movies"])
         for day, revisions in days.items()
-        if "movies" in revisions and not revisions["movies"].expired
+        if "movies" in revisions and not revisions["movies"].expired and readable(revisions["movies"])
     ]
     if len(held) < 3:
         return None
@@ -209,13 +215,18 @@ def _path(ratings: Sequence[float | None]) -> str:
 
 
 def _read(revisions: Mapping[str, Revision], asset: str, name: str, day: str | None = None) -> dict[str, Any]:
-    """Return a JSON file of an asset, of that very day where one is given; empty where it is not there any more."""
+    """Return a JSON file of an asset, of that very day where one is given; empty where it is not there any more, or is
+    no JSON object any more."""
     revision = revisions.get(asset)
     if revision is None or revision.expired or name not in revision.manifest["files"]:
         return {}
     if day is not None and revision.day != day:
         return {}
-    return json.loads(revision.file(name).read_bytes())
+    try:
+        content = json.loads(revision.file(name).read_bytes())
+    except (OSError, ValueError):  # damaged since: a gap in the days, not the end of today's report
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _rows(revisions: Mapping[str, Revision], asset: str) -> int | None:

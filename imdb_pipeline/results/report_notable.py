@@ -9,20 +9,22 @@ if TYPE_CHECKING:
 
 TOP = 25
 """Movies in a list; the page folds what is beyond the first ten."""
-VOTES = (10_000, 1_000, 100, 30, 1)
+VOTES = (10_000, 1_000, 100)
 """The most votes that may be asked of a movie in the lists."""
 FEWEST = 400
 """So many movies must have that many votes, or fewer votes are asked."""
 _UNSEEN = ("held_out", "out_of_fold")
 
 
-def surprises(titled: pl.DataFrame) -> dict[str, Any] | None:
+def surprises(titled: pl.DataFrame, *, min_votes: int) -> dict[str, Any] | None:
     """Return the movies whose rating is farthest from a prediction by a model that had not seen it; None without any.
 
     Parameters
     ----------
     titled
         Columns of ``predictions_table``, with title and release_year.
+    min_votes
+        Votes that are enough to learn from: all movies that were predicted unseen have them.
 
     Returns
     -------
@@ -36,7 +38,7 @@ def surprises(titled: pl.DataFrame) -> dict[str, Any] | None:
     unseen = titled.filter(pl.col("basis").is_in(_UNSEEN), pl.col("average_rating").is_not_null())
     if unseen.is_empty():
         return None
-    votes = next((least for least in VOTES if len(unseen.filter(pl.col("num_votes") >= least)) >= FEWEST), VOTES[-1])
+    votes = next((least for least in VOTES if len(unseen.filter(pl.col("num_votes") >= least)) >= FEWEST), min_votes)
     rating, error = pl.col("average_rating"), pl.col("average_rating") - pl.col("prediction")
     judged = unseen.filter(pl.col("num_votes") >= votes).with_columns(
         error=error, outside=(rating < pl.col("low")) | (rating > pl.col("high"))

@@ -6,7 +6,7 @@ from typing import Any
 from imdb_pipeline.champions import CHAMPION, FEW_VOTES, INTERVALS, METRICS, MODEL, UNSEEN, VERSION
 from imdb_pipeline.durable import link_or_copy
 from imdb_pipeline.models.fitting import PREDICTORS
-from imdb_pipeline.orchestration.assets.models import ALL_PREDICTORS, PREDICTIONS, load_parts
+from imdb_pipeline.orchestration.assets.models import ALL_PREDICTORS, OWN_VERSIONS, PREDICTIONS, load_parts
 from imdb_pipeline.orchestration.publishing import published_asset, table
 from imdb_pipeline.orchestration.stages import Made, Work
 from imdb_pipeline.store import Revision
@@ -19,7 +19,11 @@ from imdb_pipeline.store import Revision
     lineage=("leaderboard",),
     warm_start=True,
     code_version=VERSION,
-    settings=lambda request: {"seed": request.compute.seed, "folds": request.settings.training.folds},
+    settings=lambda request: {
+        "seed": request.compute.seed,
+        "folds": request.settings.training.folds,
+        **OWN_VERSIONS,  # it refits what they fit
+    },
     gpu=True,
 )
 def champion(work: Work) -> Made:

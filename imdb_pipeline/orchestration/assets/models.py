@@ -204,6 +204,7 @@ def _fitted(work: Work, summary: dict[str, Any], *, seconds: float) -> Made:
 PREDICTOR_ASSETS = {name: _predictor_asset(name) for name in MEMBERS}
 MEMBER_ASSETS = tuple(f"{name}_predictor" for name in MEMBERS)
 ALL_PREDICTORS = (*MEMBER_ASSETS, "blend_predictor")
+OWN_VERSIONS = {f"own {name}": code_version(PREDICTORS[name]) for name in MEMBERS if name not in _IS}
 
 
 @published_asset(
