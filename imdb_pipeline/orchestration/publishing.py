@@ -335,12 +335,14 @@ def _result(revision: Revision, metadata: Mapping[str, Any], request: Request) -
 
 
 def table(rows: list[dict[str, Any]]) -> dg.TableMetadataValue:
-    """Return rows as a table that the UI shows inline; every row has the keys of the first."""
-    plain = (str, int, float, bool, type(None))
+    """Return rows as a table that the UI shows inline, to four decimals; every row has the keys of the first."""
+
+    def shown(value: Any) -> str | int | float | bool | None:
+        if isinstance(value, float):
+            return round(value, 4)
+        return value if isinstance(value, str | int | type(None)) else str(value)
+
     return dg.MetadataValue.table(
-        records=[
-            dg.TableRecord({name: value if isinstance(value, plain) else str(value) for name, value in row.items()})
-            for row in rows
-        ],
+        records=[dg.TableRecord({name: shown(value) for name, value in row.items()}) for row in rows],
         schema=dg.TableSchema([dg.TableColumn(name) for name in rows[0]]) if rows else dg.TableSchema([]),
     )

@@ -134,8 +134,8 @@ def _made(work: Work, content: dict[str, Any]) -> Made:
         metadata={
             "champion": table([told]),
             "challenge": table([{"why": content["challenge"]["why"]}]),
-            "movies learnt from": content["rated"],
-            **{name: figure for name, figure in figures.items() if figure is not None},
+            **({"movies learnt from": content["rated"]} if "rated" in content else {}),
+            **{name: round(figure, 4) for name, figure in figures.items() if figure is not None},
         },
     )
 

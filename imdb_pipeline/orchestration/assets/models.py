@@ -194,9 +194,9 @@ def _fitted(work: Work, summary: dict[str, Any], *, seconds: float) -> Made:
                     for part, metrics in parts.items()
                 ]
             ),
-            "validation MSE": validation["mse"],
-            "test MSE": test["mse"],
-            **({"test R²": test["r2"]} if test["r2"] is not None else {}),
+            "validation MSE": round(validation["mse"], 4),
+            "test MSE": round(test["mse"], 4),
+            **({"test R²": round(test["r2"], 4)} if test["r2"] is not None else {}),
             "fit seconds": round(seconds, 3),
             "settings": summary["settings"],
         },
@@ -292,8 +292,8 @@ def _best(rows: list[dict[str, Any]]) -> dict[str, Any]:
     best = rows[0]
     return {
         "best on validation": best["model"],
-        "its validation MSE": best["validation_mse"],
-        **({"its test R²": best["r2"]} if best["r2"] is not None else {}),
+        "validation MSE of the best": round(best["validation_mse"], 4),
+        **({"test R² of the best": round(best["r2"], 4)} if best["r2"] is not None else {}),
         "predictors that beat the mean": sum(bool(row["beats_mean"]) for row in rows),
         **pictures({"R² on test": draw_leaderboard(rows)}),
     }

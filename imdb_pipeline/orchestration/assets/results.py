@@ -111,6 +111,9 @@ def _plotted(what: str, figures: dict[str, Any], names: dict[str, str]) -> dict[
     }
 
 
+_GRADED = {"mse": "MSE", "bias": "bias", "r2": "R²", "coverage": "share inside"}
+
+
 def _ledger_before(work: Work) -> Revision | None:
     """Return the newest whole ledger: of the day, where one was published on it already, else of an earlier one."""
     days = [day for day in work.store.days("prediction_ledger") if day <= work.day]
@@ -182,11 +185,7 @@ def prediction_ledger(work: Work) -> Made:
         metadata={
             "movies predicted": told["predicted"],
             "movies graded": told["graded"],
-            **_plotted(
-                "graded",
-                told["overall"]["last"],
-                {"mse": "MSE", "bias": "bias", "r2": "R²", "coverage": "share inside"},
-            ),
+            **_plotted("graded", told["overall"]["last"], _GRADED),
             "graded": table(
                 [{"champion": name, **{figure: figures[figure] for figure in shown}} for name, figures in graded]
             ),
