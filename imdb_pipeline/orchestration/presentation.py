@@ -38,7 +38,7 @@ _COLUMNS = {
     "prediction": "predicted rating, 1 to 10",
     "low": "lower end of the 90 % interval",
     "high": "upper end of the 90 % interval",
-    "basis": "held_out and out_of_fold: by a model that had not seen the movie; future: not rated yet",
+    "basis": "held_out and out_of_fold: by a model fitted without the movie; future: the champion never saw it",
     "model": "id of the champion that predicted",
     "day": "UTC day of the dumps",
     "change": "added, removed or changed",

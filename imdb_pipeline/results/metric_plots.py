@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 BIN_MOVIES = 10
 """A point of the calibration is the mean of at least so many movies."""
 MOST_BINS = 12
+FARTHEST = -1.0
+"""An R² below this is an arrow at the edge."""
 _COLOUR, _QUIET = "#3b6ea5", "#909090"
 
 
@@ -24,7 +26,7 @@ def draw_leaderboard(rows: Sequence[dict[str, Any]]) -> bytes:
     Parameters
     ----------
     rows
-        Of ``leaderboard_rows``; at least one. What is far below 0 is cut off.
+        Of ``leaderboard_rows``; at least one.
     """
     from matplotlib.figure import Figure
 
@@ -34,10 +36,12 @@ def draw_leaderboard(rows: Sequence[dict[str, Any]]) -> bytes:
     for place, row in enumerate(shown):
         axes.plot([row["r2_low"], row["r2_high"]], [place, place], color=_COLOUR, linewidth=2)
         axes.plot(row["r2"], place, "o", color=_COLOUR)
+        if row["r2"] < FARTHEST:
+            axes.plot(FARTHEST, place, "<", color=_COLOUR, clip_on=False)
     axes.axvline(0, color=_QUIET, linewidth=1)
-    axes.set_xlim(left=max(-1.0, min([-0.05, *(row["r2_low"] - 0.05 for row in shown)])))
+    axes.set_xlim(max(FARTHEST, min([-0.05, *(row["r2_low"] - 0.05 for row in shown)])), 1)
     axes.set_yticks(range(len(shown)), [row["model"] for row in shown])
-    axes.set_xlabel("R² on test with its 95 % interval; 0 is the mean's; best on validation on top")
+    axes.set_xlabel("R² on test, 95 % interval (the mean's is 0)")
     _open(axes)
     return png(figure)
 
