@@ -42,6 +42,8 @@ _COLUMNS = {
     "model": "id of the champion that predicted",
     "day": "UTC day of the dumps",
     "change": "added, removed or changed",
+    "fields": "what changed in the document",
+    "training_mean": "mean rating that the champion learnt from: what it has to beat",
 }
 
 
