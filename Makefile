@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install run ui test test-all lint types format map-js clean
+.PHONY: help install run ui test test-all lint types format docs map-js clean
 
 help: ## List what there is to make
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(VENV)/.extra ## Build the documentation into ./site
+	$(BIN)/mkdocs build --strict --site-dir site
+
 map-js: ## Bundle the script of the map page again; needs Node.js 20 or later
 	cd imdb_pipeline/results/map_page_js && npm install --no-package-lock --no-audit --no-fund && npm run build
 
@@ -51,5 +54,5 @@ $(VENV)/.dev: $(VENV)/.run
 	@touch $@
 
 $(VENV)/.extra: $(VENV)/.dev
-	@$(INSTALL) --editable '.[postgres,ray,k8s]'
+	@$(INSTALL) --editable '.[docs,notebooks,postgres,ray,k8s]'
 	@touch $@

@@ -17,6 +17,11 @@ from imdb_pipeline.store import Store
 from imdb_pipeline_tests.commands import run_command
 
 
+@pytest.fixture(autouse=True)
+def no_other_dagster(monkeypatch):
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+
+
 def found(home, check: str) -> Finding:
     _, findings = home_checks.examine(home)
     (finding,) = [each for each in findings if each.check == check]

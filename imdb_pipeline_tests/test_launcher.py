@@ -98,8 +98,10 @@ def test_what_old_runs_printed_is_deleted_and_the_runs_stay(tmp_path):
         ended = instance.create_run_for_job(job, status=dg.DagsterRunStatus.SUCCESS)
         at_work = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
         for run in (ended, at_work):
-            with instance.compute_log_manager.capture_logs([run.run_id, "compute_logs", "step"]):
-                print("a line")
+            key = [run.run_id, "compute_logs", "step"]
+            printed = Path(instance.compute_log_manager.get_captured_local_path(key, "out"))  # pyright: ignore[reportAttributeAccessIssue]
+            printed.parent.mkdir(parents=True)
+            printed.write_text("a line\n")
         kept = {path.name for path in (tmp_path / "storage").iterdir()}
         now = datetime.now(UTC)
         assert delete_old_output(instance, now=now + timedelta(days=OUTPUT_DAYS - 1)) == 0

@@ -20,6 +20,7 @@ from imdb_pipeline.results.report import write_report
 from imdb_pipeline.results.report_catalogue import genres, ratings, years
 from imdb_pipeline.results.report_days import HISTORY, days_section, earlier_days
 from imdb_pipeline.results.report_learnt import by_field
+from imdb_pipeline.results.report_making import LINKED
 from imdb_pipeline.results.report_maps import panel_years
 from imdb_pipeline.results.report_notable import FEWEST, coming, surprises
 from imdb_pipeline.results.report_study import side_by_side
@@ -245,12 +246,12 @@ def test_the_sample_is_said_to_be_synthetic_and_links_to_no_movie(report):
     assert "imdb.com" not in report
 
 
-def test_the_link_to_the_model_card_leads_there_in_the_store(held_home, report):
-    path = Store(held_home / "store").released("report").file("report.html")
+def test_the_links_to_the_other_pages_lead_there_in_the_store(held_home, report):
+    store = Store(held_home / "store")
+    path = store.released("report").file("report.html")
     links = set(re.findall(r'href="(\.\./[^"]+)"', report))
-    assert len(links) == 1
-    (link,) = links
-    assert (path.parent / link).resolve() == Store(held_home / "store").released("model_card").file("model_card.html")
+    pages = {store.released(asset).file(name) for asset, name in LINKED.items()}
+    assert {(path.parent / link).resolve() for link in links} == pages
 
 
 def test_what_the_trees_learnt_stands_in_the_report(report):

@@ -162,13 +162,14 @@ def test_the_readmes_commands_do_what_they_say(home, tmp_path, monkeypatch):
     assert ran >= 7
 
 
-def test_the_readmes_python_runs(home, monkeypatch):
+def test_the_readmes_python_runs(answering_home):
     code = re.search(r"```python\n(.*?)```", README, re.DOTALL)
     assert code is not None
     namespace: dict = {}
-    exec(code.group(1).replace('"sample-home"', repr(str(home))), namespace)
-    assert len(namespace["vectors"]) == len(namespace["near"]) + 1
-    assert len(namespace["best"]) == 5
+    exec(code.group(1).replace('"sample-home"', repr(str(answering_home))), namespace)
+    assert len(namespace["rated"]) == 5
+    assert len(namespace["near"]) == 3 * 5
+    assert len(namespace["vectors"]) > 400
     assert len(namespace["board"]) == len(FITTED)
 
 
@@ -188,6 +189,7 @@ def test_every_command_and_option_has_a_help_text():
     group = typer.main.get_command(app)
     for name, command in group.commands.items():  # pyright: ignore[reportAttributeAccessIssue]
         assert command.help, name
+        assert re.search(r"\n\nExamples?: imdb-pipeline ", command.help), name
         for option in command.params:
             if option.param_type_name == "option":
                 assert option.help, (name, option.name)

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 @app.command()
 def leaderboard(home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Show the predictors side by side, the best on validation first."""
+    """Show the predictors side by side, the best on validation first.
+
+    Example: imdb-pipeline leaderboard --json
+    """
     from imdb_pipeline.standings import read_leaderboard
     from imdb_pipeline.store import Store
 
@@ -34,7 +37,10 @@ def leaderboard(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 @app.command()
 def champions(home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """List the champions that the home holds, a day each, oldest first; `restore DAY` lets one serve again."""
+    """List the champions that the home holds, a day each, oldest first; `restore DAY` lets one serve again.
+
+    Example: imdb-pipeline champions --home imdb-home
+    """
     from imdb_pipeline.champions import list_champions
     from imdb_pipeline.store import Store
 
@@ -146,7 +152,10 @@ def explain(
 
 @app.command()
 def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Show the days held, which one is current, and what each asset takes on disk."""
+    """Show the days held, which one is current, and what each asset takes on disk.
+
+    Example: imdb-pipeline status --home imdb-home --json
+    """
     from imdb_pipeline.status import home_status
 
     state = home_status(home_path(home))
@@ -188,7 +197,10 @@ def report(
     home: HomeOption = None,
     open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser")] = False,
 ) -> None:
-    """Print the path of the report."""
+    """Print the path of the report.
+
+    Example: imdb-pipeline report --open
+    """
     _page(home, "report", "report.html", open_it=open_it)
 
 
@@ -197,7 +209,10 @@ def map_(
     home: HomeOption = None,
     open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser")] = False,
 ) -> None:
-    """Print the path of the map: a page to move around in, and to search, filter and colour."""
+    """Print the path of the map: a page to move around in, and to search, filter and colour.
+
+    Example: imdb-pipeline map --open
+    """
     from imdb_pipeline.results.map_page import FILE
 
     _page(home, "map_page", FILE, open_it=open_it)

@@ -47,8 +47,9 @@ def run(
 ) -> None:
     """Materialise the whole graph for a day as a Dagster run.
 
-    Steps whose result is held are skipped. Examples: imdb-pipeline run --source sample;
-    imdb-pipeline run --source imdb --preset study
+    Steps whose result is held are skipped.
+
+    Examples: imdb-pipeline run --source sample; imdb-pipeline run --source imdb --preset study
     """
     if preset not in (None, "study"):
         fail(f"preset {preset}: unknown; there is study")
@@ -91,6 +92,8 @@ def refresh(home: HomeOption = None, override: OverrideOption = None, because: B
     """Do once what the sensor does: nothing when there is nothing new, else the run of a day.
 
     Trains only while there is no champion; the training job does it otherwise. Old data is told to the webhook.
+
+    Example: imdb-pipeline refresh --home imdb-home
     """
     from imdb_pipeline.orchestration.automation import tell_staleness
     from imdb_pipeline.orchestration.resources import Home
@@ -178,7 +181,10 @@ def ui(
     home: HomeOption = None,
     port: Annotated[int, typer.Option(help="The port on 127.0.0.1")] = 3000,
 ) -> None:
-    """Open the Dagster UI and its daemon on loopback, on the same home."""
+    """Open the Dagster UI and its daemon on loopback, on the same home.
+
+    Example: imdb-pipeline ui --home imdb-home --port 3001
+    """
     from imdb_pipeline.orchestration.instance import prepare_instance
 
     folder, _ = settle_home(home)
