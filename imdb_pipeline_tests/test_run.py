@@ -116,6 +116,19 @@ def test_another_day_with_the_same_files_recomputes_nothing(home):
         assert second.data_hash == first.data_hash
         assert second.manifest["info"]["adopted_from"]["revision"] == first.id
     assert store.current()["day"] == "2026-03-05"  # pyright: ignore[reportOptionalSubscript]
+    first, second = (materialized(home, "leaderboard", day) for day in (DAY, "2026-03-05"))
+    assert second.pop("reused").value == f"the same as on {DAY}, not made again"
+    own = {"revision", "folder", "inputs"}
+    assert first.keys() == second.keys()
+    assert {name: first[name] for name in first.keys() - own} == {name: second[name] for name in first.keys() - own}
+
+
+def materialized(home, asset, day):
+    """Return what the newest materialization of a day told the UI."""
+    with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
+        wanted = dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[day])
+        (record,) = instance.fetch_materializations(wanted, limit=1).records
+        return dict(record.asset_materialization.metadata)  # pyright: ignore[reportOptionalMemberAccess]
 
 
 def test_a_day_whose_dumps_expired_opens_from_its_documents_and_says_so_where_it_cannot(home):

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from imdb_pipeline.models.encodings import EXPECTED, UNEXPECTED, Encodings, read_trees
 from imdb_pipeline.models.features import Features
 from imdb_pipeline.models.feed import threads_for
+from imdb_pipeline.models.pace import Pace
 from imdb_pipeline.models.saved import read_json, read_settings, write_json, write_settings
 from imdb_pipeline.models.scale import mean_squared_error, on_scale
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import lightgbm
@@ -323,6 +325,7 @@ def _grow_until_best(
     def error_of(predictions: np.ndarray, data: lightgbm.Dataset) -> tuple[str, float, bool]:
         return "mse", mean_squared_error(predictions, ratings), False
 
+    what = f"boosting, {parameters['num_leaves']} leaves"
     train_set = lightgbm.Dataset(rows.matrix, rows.ratings, weight=rows.weights)
     trees = lightgbm.train(
         parameters,
@@ -331,7 +334,7 @@ def _grow_until_best(
         valid_sets=[train_set.create_valid(judged, ratings)],
         valid_names=["validation"],
         feval=error_of,
-        callbacks=[lightgbm.early_stopping(patience, verbose=False)],
+        callbacks=[lightgbm.early_stopping(patience, verbose=False), _telling(Pace(what, "trees", max_trees))],
     )
     return float(trees.best_score["validation"]["mse"]), trees.best_iteration
 
@@ -354,12 +357,19 @@ def _grow(
     import lightgbm
 
     grown = []
+    pace = Pace("boosting", f"trees of {seeds} models", seeds * count)
     for number in range(seeds):
         if number and not by_year:
             rows = _learn(train, extra, by_year=False, partition=number)[2]
         data = lightgbm.Dataset(rows.matrix, rows.ratings, weight=rows.weights)
-        grown.append(lightgbm.train({**parameters, "seed": parameters["seed"] + number}, data, num_boost_round=count))
+        own = {**parameters, "seed": parameters["seed"] + number}
+        grown.append(lightgbm.train(own, data, num_boost_round=count, callbacks=[_telling(pace)]))
     return grown
+
+
+def _telling(pace: Pace) -> Callable[[Any], None]:
+    """Return what LightGBM calls after every tree."""
+    return lambda _: pace.part_done()
 
 
 def _cut(trees: lightgbm.Booster, count: int) -> lightgbm.Booster:

@@ -7,6 +7,8 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from imdb_pipeline.models.pace import Pace
+
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
@@ -142,11 +144,11 @@ def build_serving(
     serving = done.model("all", lambda: refit(rated, "all"), lambda folder: load_predictor(name, folder, device=device))
     fold = fold_of(train.inputs.movies["tconst"], folds)
     predictions = np.full(len(train), np.nan)
+    pace = Pace("champion", "folds", folds, every=0)
     for number in range(folds):
         own = np.flatnonzero(fold == number)
         if not len(own):
             continue
-        logger.info("champion: %d of %d folds", number + 1, folds)
         # Without validation and test: what is learnt of their errors shall be new to these.
         others, what = train.take(np.flatnonzero(fold != number)), f"fold-{number}"
 
@@ -154,6 +156,7 @@ def build_serving(
             return refit(others, what).predict(train.take(own).inputs)
 
         predictions[own] = done.predictions(what, predict)
+        pace.part_done()
     out_of_fold = train.inputs.movies.select(
         "tconst",
         pl.lit("train").alias("split"),

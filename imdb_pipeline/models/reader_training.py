@@ -16,6 +16,7 @@ from imdb_pipeline.embeddings.model_files import first_line
 from imdb_pipeline.embeddings.packing import out_of_memory
 from imdb_pipeline.errors import PipelineError
 from imdb_pipeline.models.checkpoints import Checkpoint, training_key
+from imdb_pipeline.models.pace import Pace
 from imdb_pipeline.models.reader import DocumentModel, Reader, documents_of
 from imdb_pipeline.models.scale import mean_squared_error
 from imdb_pipeline.models.training import Trained, seeded, threads, train
@@ -178,11 +179,13 @@ def train_reader(
     texts = tokens.split()
     steps = math.ceil(len(texts) / recipe.batch_documents)
     parts = 1
+    last = recipe.epochs if recipe.last_epoch is None else recipe.last_epoch
 
     def run_epoch(epoch: int) -> float:
         nonlocal parts
         total = torch.zeros((), device=reader.device)
         batches = _deal(tokens.lengths, recipe.batch_documents, alike=not (cuda and reader.packed))
+        pace = Pace(f"{name}, epoch {epoch} of at most {last}", "batches", steps)
         for step, rows in enumerate(batches):
             factor = rate_factor(((epoch - 1) * steps + step) / (recipe.epochs * steps))
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
@@ -192,9 +195,9 @@ def train_reader(
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             total += loss * len(rows)
+            pace.part_done()
         return float(total) / len(texts) * deviation**2
 
-    last = recipe.epochs if recipe.last_epoch is None else recipe.last_epoch
     numbers = reader.numbers(tokens.lengths.mean() * recipe.batch_documents)
     with threads(numbers), _compiled(reader, texts[: recipe.batch_documents]) if cuda else nullcontext():
         return train(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.models.evaluate import evaluate
 from imdb_pipeline.models.fitting import refit_predictor
+from imdb_pipeline.models.pace import Pace
 from imdb_pipeline.models.split import BUCKETS, VALIDATION_BUCKET, bucket_by_id
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from imdb_pipeline.models.examples import Examples
     from imdb_pipeline.models.finished import Finished
     from imdb_pipeline.models.fitting import Model
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +72,8 @@ def rotate(
         raise ValueError(f"{len(rated)} movies, all in one of {BUCKETS} buckets: nothing to rotate")
     done = Finished(None, "") if finished is None else finished
     predictions = np.empty(len(rated))
-    for number, bucket in enumerate(present, start=1):
+    pace = Pace(f"rotation of {name}", "folds", len(present), every=0)
+    for bucket in present:
         held, kept = np.flatnonzero(buckets == bucket), np.flatnonzero(buckets != bucket)
         without = f"without-{bucket}"
 
@@ -83,7 +82,7 @@ def rotate(
             return refit_predictor(name, model, rated.take(kept), **options).predict(rated.take(held).inputs)
 
         predictions[held] = done.predictions(without, predict)
-        logger.info("%s: %d of %d folds", name, number, len(present))
+        pace.part_done()
     return summarise(rated, predictions, seed=seed)
 
 

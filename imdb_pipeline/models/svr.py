@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.models.estimators import library_for, support_vector_regressor
+from imdb_pipeline.models.pace import Pace
 from imdb_pipeline.models.saved import read_arrays, read_settings, write_arrays, write_settings
 from imdb_pipeline.models.scale import embeddings_of, mean_squared_error, on_scale
 from imdb_pipeline.models.search import Axis, search
@@ -142,6 +143,7 @@ def _choose_exact(
 
     def errors_of(points: list[dict[str, float]]) -> list[float]:
         errors = []
+        pace = Pace("svr", f"settings tried on {len(rows):,} movies", len(points))
         # The kernel is computed once a gamma.
         for gamma, some in groupby(points, key=lambda point: point["gamma"]):
             kernel = _kernel(known, known, gamma).cpu().numpy().astype(dtype)
@@ -154,7 +156,8 @@ def _choose_exact(
                 support, coefficients, intercept = _solution(regressor)
                 predictions = held_kernel[:, support] @ coefficients + intercept
                 errors.append(mean_squared_error(predictions, validation.ratings))
-            logger.info("svr: %d of the next %d settings tried on %d movies", len(errors), len(points), len(rows))
+                pace.part_done()
+        logger.info("svr: %d settings tried on %d movies, the best of them %.4f", len(errors), len(rows), min(errors))
         return errors
 
     axes = {"gamma": gammas, "C": cs, "epsilon": epsilons}

@@ -16,6 +16,7 @@ from imdb_pipeline.freshness import freshness
 from imdb_pipeline.orchestration.assets.results import TRAINED
 from imdb_pipeline.orchestration.dead_runs import close_dead_workers
 from imdb_pipeline.orchestration.planning import has_champion
+from imdb_pipeline.orchestration.presentation import is_watched
 from imdb_pipeline.orchestration.publishing import REUSE_TAG, SNAPSHOT_TAG
 from imdb_pipeline.orchestration.requests import failures
 from imdb_pipeline.orchestration.resources import Home
@@ -158,7 +159,7 @@ def request_refresh(
             return dg.SkipReason(
                 "the licence of IMDb's data has not been acknowledged: `imdb-pipeline run` asks for it"
             )
-        if settings.source == "sample" or not settings.source.startswith(("http", "imdb")):
+        if not is_watched(settings):
             return dg.SkipReason(f"the source {settings.source} is not watched: only an address changes by itself")
         day, files = source_files(settings, timeout_seconds=timeout_seconds)
         assert day is not None

@@ -19,6 +19,7 @@ from imdb_pipeline.gates import Gate, Outcome, override, require
 from imdb_pipeline.orchestration.executors import gpu_tags, loaded_settings
 from imdb_pipeline.orchestration.fan_out import FanOut, Shares, fanned_out
 from imdb_pipeline.orchestration.partitions import DAYS
+from imdb_pipeline.orchestration.presentation import columns, tags_of, told_of
 from imdb_pipeline.orchestration.requests import GPU_POOL, Request, failures, make_request, taking_gpu
 from imdb_pipeline.orchestration.resources import Accelerator, Home
 from imdb_pipeline.orchestration.stages import ALL_STAGES, STAGES, Made, Stage, Work
@@ -39,6 +40,8 @@ SERVED_AT |= {"release": "/"}
 
 
 ASSETS: list[dg.AssetsDefinition] = []
+TABLES: dict[str, str] = {}
+"""By asset: the Parquet file that it is about, where it is one table."""
 OVERRIDABLE: set[str] = set()
 """Gates that judge what may be true all the same: ``ASSET/GATE``."""
 
@@ -62,6 +65,8 @@ def published_asset(
     fan_out: FanOut | None = None,
     name: str | None = None,
     description: str | None = None,
+    table_file: str | None = None,
+    freshness: dg.FreshnessPolicy | None = None,
 ) -> Callable[[Callable[[Work], Made]], dg.AssetsDefinition]:
     """Make an asset of a function that writes its files into ``work.folder``.
 
@@ -88,6 +93,10 @@ def published_asset(
         Name and description of each outcome that it reports beside them.
     fan_out
         How its work is cut into shares where there are several workers.
+    table_file
+        The Parquet file whose columns the UI shows.
+    freshness
+        Within which time it is expected again, for the UI.
     """
 
     def decorate(build: Callable[[Work], Made]) -> dg.AssetsDefinition:
@@ -118,6 +127,8 @@ def published_asset(
         ALL_STAGES[asset_name] = stage
         if not on_demand:
             STAGES[asset_name] = stage
+        if table_file is not None:
+            TABLES[asset_name] = table_file
         OVERRIDABLE.update(f"{asset_name}/{gate.name}" for gate in gates if gate.required and gate.thresholds)
 
         @dg.asset(
@@ -126,6 +137,8 @@ def published_asset(
             group_name=group,
             kinds=kinds,
             owners=OWNERS,
+            tags=tags_of(group=group, gpu=gpu, on_demand=on_demand),
+            freshness_policy=freshness,
             deps=[*(inputs if lineage is None else lineage), *optional],
             partitions_def=DAYS,
             code_version=code_version,
@@ -167,14 +180,14 @@ def _materialize(
             key = stage.key(values, inputs)
             held = home.store.find(stage.asset, key) if context.run.tags.get(REUSE_TAG) == "yes" else None
             if held is not None:
-                yield from _reuse(stage, held, request, inputs)
+                yield from _reuse(stage, held, request, inputs, told=told_of(context.instance, held))
             else:
                 inputs |= stage.resolve_start(request.store, request.day, key)
                 yield from _make(stage, request, inputs, values, key, run=context.run.run_id, shares=shares)
 
 
 def _reuse(
-    stage: Stage, held: Revision, request: Request, inputs: Mapping[str, Revision]
+    stage: Stage, held: Revision, request: Request, inputs: Mapping[str, Revision], *, told: Mapping[str, Any]
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
     revision = held if held.day == request.day else request.store.adopt(held, request.day, inputs)
     checks = revision.manifest["info"]["checks"]
@@ -182,7 +195,7 @@ def _reuse(
         stage, request.day, [Outcome(**outcome) for outcome in checks if outcome["name"] in stage.checks]
     )
     _log_finished(stage, f"the same as on {held.day}")
-    yield _result(revision, {"reused": True}, request)
+    yield _result(revision, {**told, "reused": f"the same as on {held.day}, not made again"}, request)
 
 
 def _make(
@@ -293,13 +306,14 @@ def _check_results(stage: Stage, day: str, outcomes: list[Outcome]) -> Iterator[
         )
 
 
-def _result(revision: Revision, metadata: dict[str, Any], request: Request) -> dg.MaterializeResult:
+def _result(revision: Revision, metadata: Mapping[str, Any], request: Request) -> dg.MaterializeResult:
     manifest = revision.manifest
     size = sum(entry["bytes"] for entry in manifest["files"].values())
     inputs = [
         {"input": name, "day": reference["day"], "revision": reference["revision"]}
         for name, reference in manifest["inputs"].items()
     ]
+    schema = manifest["schema"].get(TABLES.get(revision.asset))
     page = SERVED_AT.get(revision.asset)
     link = {"served at": dg.MetadataValue.url(request.settings.serve.url.rstrip("/") + page)} if page else {}
     return dg.MaterializeResult(
@@ -307,6 +321,7 @@ def _result(revision: Revision, metadata: dict[str, Any], request: Request) -> d
         data_version=dg.DataVersion(revision.data_hash),
         metadata={
             "dagster/row_count": manifest["rows"],
+            **({"dagster/column_schema": columns(schema)} if schema else {}),
             **metadata,
             "bytes": size,
             "seconds": manifest["info"]["seconds"],
@@ -320,12 +335,14 @@ def _result(revision: Revision, metadata: dict[str, Any], request: Request) -> d
 
 
 def table(rows: list[dict[str, Any]]) -> dg.TableMetadataValue:
-    """Return rows as a table that the UI shows inline; every row has the keys of the first."""
-    plain = (str, int, float, bool, type(None))
+    """Return rows as a table that the UI shows inline, to four decimals; every row has the keys of the first."""
+
+    def shown(value: Any) -> str | int | float | bool | None:
+        if isinstance(value, float):
+            return round(value, 4)
+        return value if isinstance(value, str | int | type(None)) else str(value)
+
     return dg.MetadataValue.table(
-        records=[
-            dg.TableRecord({name: value if isinstance(value, plain) else str(value) for name, value in row.items()})
-            for row in rows
-        ],
+        records=[dg.TableRecord({name: shown(value) for name, value in row.items()}) for row in rows],
         schema=dg.TableSchema([dg.TableColumn(name) for name in rows[0]]) if rows else dg.TableSchema([]),
     )

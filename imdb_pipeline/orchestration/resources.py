@@ -4,6 +4,7 @@ from functools import cached_property
 from pathlib import Path
 
 import dagster as dg
+from pydantic import Field
 
 from imdb_pipeline.compute import Compute, choose_compute
 from imdb_pipeline.settings import Settings, home_path, record, settle
@@ -13,8 +14,7 @@ from imdb_pipeline.store import Store
 class Home(dg.ConfigurableResource):
     """The folder that a catalogue lives in: ``settings.toml``, the store, the sample."""
 
-    path: str = ""
-    """empty: ``IMDB_PIPELINE_HOME``, else ``./data``"""
+    path: str = Field(default="", description="empty: IMDB_PIPELINE_HOME, else ./data")
 
     @cached_property
     def folder(self) -> Path:
@@ -34,12 +34,12 @@ class Home(dg.ConfigurableResource):
 class Accelerator(dg.ConfigurableResource):
     """What embedding and training compute on. Assets that use it share the pool ``gpu``, so one runs at a time."""
 
-    device: str = ""
-    """auto, cuda or cpu; empty: as settings.toml says"""
-    dtype: str = "auto"
-    """the encoder's precision: auto (bfloat16 on CUDA, else float32), float32 or bfloat16"""
-    seed: int = -1
-    """-1: as settings.toml says"""
+    device: str = Field(default="", description="auto, cuda or cpu; empty: as settings.toml says")
+    dtype: str = Field(
+        default="auto",
+        description="the encoder's precision: float32, bfloat16, or auto: bfloat16 on CUDA, else float32",
+    )
+    seed: int = Field(default=-1, description="of all that is random; -1: as settings.toml says")
 
     def choose(self, settings: Settings, *, gpu: bool) -> Compute:
         """Settle what a step computes on; one without ``gpu`` may be on a machine of a cluster that has no CUDA."""

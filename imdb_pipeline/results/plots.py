@@ -45,7 +45,7 @@ def draw_map(points: pl.DataFrame, *, width_inches: float = 8, dots_per_inch: in
     )
     figure.colorbar(drawn, ax=axes, label="average rating", shrink=0.7)
     _frame_map(axes, points)
-    return _png(figure)
+    return png(figure)
 
 
 def draw_drift(
@@ -101,7 +101,7 @@ def draw_drift(
         axes.xaxis.get_major_locator().set_params(integer=True)
     for axes in (means, trend, same_year):
         axes.spines[["top", "right"]].set_visible(False)
-    return _png(figure)
+    return png(figure)
 
 
 def _frame_map(axes: Axes, points: pl.DataFrame) -> None:
@@ -119,7 +119,8 @@ def _point_size(points: int) -> float:
     return max(1.0, min(12.0, 20_000 / max(1, points)))
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """Return a figure as the bytes of a PNG, the same ones every time."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()

@@ -9,6 +9,8 @@ from imdb_pipeline.dumps.tables import BASICS, DUMPS, NAMES, PRINCIPALS, RATINGS
 from imdb_pipeline.errors import InputError
 from imdb_pipeline.gates import run_gates
 from imdb_pipeline.orchestration.assets.dumps import last_good_day
+from imdb_pipeline.orchestration.executors import loaded_settings
+from imdb_pipeline.orchestration.presentation import expected_again
 from imdb_pipeline.orchestration.publishing import published_asset, table
 from imdb_pipeline.orchestration.requests import Request
 from imdb_pipeline.orchestration.stages import Made, Work
@@ -26,6 +28,8 @@ PREVIEW_ROWS = 8
     inputs=(BASICS.asset, RATINGS.asset, PRINCIPALS.asset, NAMES.asset),
     gates=MOVIE_GATES,
     code_version="2",
+    table_file="movies.parquet",
+    freshness=expected_again(loaded_settings()),
 )
 def movies(work: Work) -> Made:
     """One row per movie or tvMovie: ids, title, year, runtime, genres, credits with person ids in billing order, rating
@@ -62,8 +66,10 @@ def movies(work: Work) -> Made:
         rows=len(frame),
         outcomes=run_gates(MOVIE_GATES, facts, work.settings.gates),
         metadata={
-            "rated": summary["rated movies"],
+            "rated movies": summary["rated movies"],
+            "share rated": round(summary["rated movies"] / max(1, len(frame)), 4),
             "credits": summary["credits"],
+            **{f"share without {what}": round(n / max(1, len(frame)), 4) for what, n in summary["without"].items()},
             "rows left out": sum(catalogue.rejected_counts.values()),
             "most voted": table(
                 best_known.select(
@@ -106,6 +112,7 @@ def _document_settings(request: Request) -> dict:
     inputs=("movies",),
     settings=_document_settings,
     checks={"documents_table": "One document per movie, in the study's form, under the hash of its text."},
+    table_file="documents.parquet",
 )
 def movie_documents(work: Work) -> Made:
     """A JSON document per movie with enough votes, and per movie of the last and coming years: `tconst` and the hash of
@@ -141,6 +148,7 @@ def movie_documents(work: Work) -> Made:
     inputs=("movies", "movie_documents"),
     previous=("movies", "movie_documents"),
     settings=lambda request: {"min_votes": request.settings.catalogue.min_votes},
+    table_file="changes.parquet",
 )
 def catalogue_changes(work: Work) -> Made:
     """What the day changed against the previous good day: movies added, removed and changed, with which fields; those
@@ -169,8 +177,10 @@ def catalogue_changes(work: Work) -> Made:
         rows=len(changes.changes),
         metadata={
             "previous good day": counts["previous_day"] or "none: this is the first",
-            **{name: counts[name] for name in ("added", "removed", "changed", "ratings_changed", "crossed_up")},
-            "share of documents changed": counts["share_changed"],
+            **{f"documents {name}": counts[name] for name in ("added", "removed", "changed")},
+            "share of documents changed": round(counts["share_changed"], 4),
+            "ratings changed": counts["ratings_changed"],
+            "movies that now have votes enough": counts["crossed_up"],
             "counts": table([{"what": name, "count": value} for name, value in counts.items()]),
             **_listed("movies added, removed, changed", changes.changes),
             **_listed("votes enough or no more", changes.crossed),

@@ -7,6 +7,8 @@ from imdb_pipeline.champions import CHAMPION, FEW_VOTES, INTERVALS, METRICS, MOD
 from imdb_pipeline.durable import link_or_copy
 from imdb_pipeline.models.fitting import PREDICTORS
 from imdb_pipeline.orchestration.assets.models import ALL_PREDICTORS, OWN_VERSIONS, PREDICTIONS, load_parts
+from imdb_pipeline.orchestration.executors import loaded_settings
+from imdb_pipeline.orchestration.presentation import expected_again
 from imdb_pipeline.orchestration.publishing import published_asset, table
 from imdb_pipeline.orchestration.stages import Made, Work
 from imdb_pipeline.store import Revision
@@ -25,6 +27,7 @@ from imdb_pipeline.store import Revision
         **OWN_VERSIONS,  # it refits what they fit
     },
     gpu=True,
+    freshness=expected_again(loaded_settings(), trained=True),
 )
 def champion(work: Work) -> Made:
     """The predictor that serves: the best on validation of those that beat the mean there, unless the champion of the
@@ -127,15 +130,16 @@ def _made(work: Work, content: dict[str, Any]) -> Made:
     metrics = json.loads((work.folder / METRICS).read_bytes())
     told = {"champion": content["id"], "method": metrics["settings"].get("method"), "trained": content["trained"]}
     figures = {
-        f"{part} {figure}": metrics["metrics"][part][figure]
-        for part, figure in (("validation", "mse"), ("test", "mse"), ("test", "r2"))
+        f"{part} {name}": metrics["metrics"][part][figure]
+        for part, figure, name in (("validation", "mse", "MSE"), ("test", "mse", "MSE"), ("test", "r2", "R²"))
     }
     return Made(
         rows=1,
         metadata={
             "champion": table([told]),
             "challenge": table([{"why": content["challenge"]["why"]}]),
-            **{name: figure for name, figure in figures.items() if figure is not None},
+            **({"movies learnt from": content["rated"]} if "rated" in content else {}),
+            **{name: round(figure, 4) for name, figure in figures.items() if figure is not None},
         },
     )
 

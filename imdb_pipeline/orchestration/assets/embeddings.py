@@ -1,14 +1,12 @@
 """Group ``embeddings``: a vector per document, its nearest neighbours, the map."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-
-import dagster as dg
 
 from imdb_pipeline.errors import NotPublishedError, PipelineError
 from imdb_pipeline.gates import Outcome
 from imdb_pipeline.orchestration.fan_out import FanOut, Share
+from imdb_pipeline.orchestration.presentation import pictures
 from imdb_pipeline.orchestration.publishing import published_asset, table
 from imdb_pipeline.orchestration.requests import Request
 from imdb_pipeline.orchestration.stages import Made, Work
@@ -95,6 +93,15 @@ def _fill(texts: "dict[str, pl.DataFrame]", pool: Pool, encoder: "Encoder") -> d
     return {**asdict(runs["documents"]), "titles": runs["titles"].embedded}
 
 
+def _pace(run: Mapping[str, Any]) -> dict[str, float]:
+    """Return how fast documents were embedded: figures that mean something where there were any."""
+    return {
+        "documents a second": round(run["embedded"] / run["seconds"], 1),
+        "tokens a second": round(run["tokens"] / run["seconds"], 1),
+        "share of padding": round(run["padding"], 4),
+    }
+
+
 def _total(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what the documents of all shares took together: their seconds are those of the slowest."""
     added = {name: sum(run[name] for run in runs) for name in ("embedded", "held", "truncated", "tokens", "titles")}
@@ -115,6 +122,7 @@ def _total(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     checks={"every_document_embedded": "Every document of the day has a finite vector of unit length."},
     code_version="2",
     gpu=True,
+    table_file="embeddings.parquet",
     fan_out=FanOut(_count_missing, _embed_share),
 )
 def movie_embeddings(work: Work) -> Made:
@@ -155,10 +163,8 @@ def movie_embeddings(work: Work) -> Made:
             "held before": run["held"],
             "titles embedded": run["titles"],
             "cut at the maximum length": run["truncated"],
-            "documents a second": round(run["embedded"] / run["seconds"], 1) if run["embedded"] else 0.0,
-            "tokens a second": round(run["tokens"] / run["seconds"], 1) if run["embedded"] else 0.0,
-            "share of padding": round(run["padding"], 4),
-            "shares": work.shares.expected,
+            **(_pace(run) if run["embedded"] else {}),
+            **({"shares": work.shares.expected} if work.shares.expected else {}),
         },
         info=run,
     )
@@ -170,9 +176,11 @@ def movie_embeddings(work: Work) -> Made:
     inputs=("movie_embeddings", "movies"),
     code_version="2",
     gpu=True,
+    table_file="neighbours.parquet",
 )
 def movie_neighbours(work: Work) -> Made:
     """The exact 100 nearest of each movie by cosine, nearest first: row numbers of the same table, and the cosines."""
+    import numpy as np
     import polars as pl
 
     from imdb_pipeline.embeddings.neighbours import nearest, neighbour_table
@@ -192,7 +200,8 @@ def movie_neighbours(work: Work) -> Made:
         for i in best_known
         if rows.shape[1]
     ]
-    return Made(rows=len(documents), metadata={"nearest of the most voted": table(examples)})
+    nearest_cosine = {"median cosine of the nearest": round(float(np.median(cosines[:, 0])), 4)} if examples else {}
+    return Made(rows=len(documents), metadata={"nearest of the most voted": table(examples), **nearest_cosine})
 
 
 @published_asset(
@@ -203,6 +212,7 @@ def movie_neighbours(work: Work) -> Made:
     settings=lambda request: {"seed": request.compute.seed, **vars(request.settings.map)},
     code_version="2",
     gpu=True,
+    table_file="map.parquet",
 )
 def movie_map(work: Work) -> Made:
     """UMAP coordinates of every embedded movie: tconst, x, y, laid out from the exact neighbours. It starts from the
@@ -241,10 +251,6 @@ def movie_map(work: Work) -> Made:
         figures = drift.figures()
         (work.folder / "drift.json").write_text(json.dumps(figures, indent=2))
         shown["drift"] = draw_drift(points, drift.years, width_inches=7, dots_per_inch=80)
-    pictures = {
-        name: dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(png).decode()})")
-        for name, png in shown.items()
-    }
     measured = {
         "trustworthiness": layout.trustworthiness,
         "moved_median": layout.moved and layout.moved[0],
@@ -258,7 +264,7 @@ def movie_map(work: Work) -> Made:
             "starts from": layout.start or "scratch",
             "because": layout.reason,
             **{name.replace("_", " "): value for name, value in measured.items() if value is not None},
-            **pictures,
+            **pictures(shown),
         },
         info={
             "method": layout.method,

@@ -16,6 +16,7 @@ from imdb_pipeline.gates import Outcome
 from imdb_pipeline.models.fitting import MEMBERS, PREDICTORS
 from imdb_pipeline.models.predictor import code_version
 from imdb_pipeline.orchestration.assets.embeddings import load_vectors
+from imdb_pipeline.orchestration.presentation import pictures
 from imdb_pipeline.orchestration.publishing import published_asset, table
 from imdb_pipeline.orchestration.requests import Request
 from imdb_pipeline.orchestration.stages import Made, Work
@@ -72,6 +73,7 @@ _CHECKS = {_BEATS: "Better than the mean on validation, by the paired interval."
     kinds={"polars", "parquet"},
     inputs=("movies",),
     settings=lambda request: {"min_votes": request.settings.catalogue.min_votes, "day_year": request.day_year},
+    table_file="split.parquet",
 )
 def rating_split(work: Work) -> Made:
     """Which rated movies train, validate and test: by a hash of the id, so that no movie changes side, and by time."""
@@ -86,7 +88,8 @@ def rating_split(work: Work) -> Made:
         {"part": part, "by id": len(split.filter(split=part)), "by time": len(split.filter(split_by_time=part))}
         for part in ("train", "validation", "test")
     ]
-    return Made(rows=len(split), metadata={"movies": table(sizes)})
+    plotted = {f"{size['part']} movies": size["by id"] for size in sizes}
+    return Made(rows=len(split), metadata={"movies": table(sizes), **plotted})
 
 
 def _predictor_asset(name: str) -> dg.AssetsDefinition:
@@ -191,10 +194,10 @@ def _fitted(work: Work, summary: dict[str, Any], *, seconds: float) -> Made:
                     for part, metrics in parts.items()
                 ]
             ),
-            "validation mse": validation["mse"],
-            "test mse": test["mse"],
-            **({"test r2": test["r2"]} if test["r2"] is not None else {}),
-            "fit seconds": seconds,
+            "validation MSE": round(validation["mse"], 4),
+            "test MSE": round(test["mse"], 4),
+            **({"test R²": round(test["r2"], 4)} if test["r2"] is not None else {}),
+            "fit seconds": round(seconds, 3),
             "settings": summary["settings"],
         },
         info={"fit_seconds": seconds},
@@ -280,7 +283,21 @@ def leaderboard(work: Work) -> Made:
     (work.folder / "leaderboard.json").write_text(json.dumps(content, indent=2))
     shown = ("model", "validation_mse", "test_mse", "r2", "r2_low", "r2_high", "time_r2", "beats_mean")
     listed = [{name: row[name] for name in shown} for row in rows] or [{"model": "none", "why": too_few}]
-    return Made(rows=len(rows), metadata={"leaderboard": table(listed)})
+    return Made(rows=len(rows), metadata={"leaderboard": table(listed), **(_best(rows) if rows else {})})
+
+
+def _best(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return for the UI what the best on validation comes to, and a picture of all."""
+    from imdb_pipeline.results.metric_plots import draw_leaderboard
+
+    best = rows[0]
+    return {
+        "best on validation": best["model"],
+        "validation MSE of the best": round(best["validation_mse"], 4),
+        **({"test R² of the best": round(best["r2"], 4)} if best["r2"] is not None else {}),
+        "predictors that beat the mean": sum(bool(row["beats_mean"]) for row in rows),
+        **pictures({"R² on test": draw_leaderboard(rows)}),
+    }
 
 
 def _predictions(work: Work, models: "Iterable[str]", by: str) -> "dict[str, pl.DataFrame]":

@@ -12,6 +12,8 @@ from imdb_pipeline.errors import PipelineError
 from imdb_pipeline.gates import Outcome
 from imdb_pipeline.orchestration.assets.embeddings import load_vectors
 from imdb_pipeline.orchestration.assets.models import ALL_PREDICTORS
+from imdb_pipeline.orchestration.executors import loaded_settings
+from imdb_pipeline.orchestration.presentation import expected_again, pictures
 from imdb_pipeline.orchestration.publishing import published_asset, table
 from imdb_pipeline.orchestration.requests import Request
 from imdb_pipeline.orchestration.stages import STAGES, Made, Work
@@ -31,6 +33,7 @@ TRAINED = ("rating_split", *ALL_PREDICTORS, "leaderboard", "champion")
     lineage=("champion", "movie_embeddings"),
     code_version="2",
     checks={"coverage": "Test movies lie in their 90 % interval at least as often as chance allows."},
+    table_file="predictions.parquet",
 )
 def rating_predictions(work: Work) -> Made:
     """A predicted rating with a 90 % interval for every movie with a document, rated or not yet, by the newest champion
@@ -42,6 +45,7 @@ def rating_predictions(work: Work) -> Made:
     from imdb_pipeline.models.conformal import Intervals, coverage
     from imdb_pipeline.models.examples import INPUT_COLUMNS, Inputs
     from imdb_pipeline.models.fitting import load_predictor
+    from imdb_pipeline.results.metric_plots import draw_calibration
     from imdb_pipeline.results.predictions import empty_predictions, predictions_table
 
     revision = work.inputs["champion"]
@@ -75,12 +79,15 @@ def rating_predictions(work: Work) -> Made:
     unrated = predictions.filter(pl.col("num_votes").is_null()).join(movies.select("tconst", "title"), on="tconst")
     best = unrated.sort("prediction", descending=True).head(8).select("tconst", "title", "prediction", "low", "high")
     shown = ("n", "coverage", "coverage_low", "coverage_high", "mean_width")
+    calibration = draw_calibration(predictions)
     return Made(
         rows=len(predictions),
         outcomes=[_coverage_outcome(held)],
         metadata={
             "champion": chosen["id"],
             "champion of": f"{revision.day}, revision {revision.id}",
+            "not yet rated": len(unrated),
+            **_plotted("interval", held["overall"], {"coverage": "share inside", "mean_width": "mean width"}),
             "basis": table(predictions["basis"].value_counts(sort=True, name="movies").to_dicts()),
             "coverage": table(
                 [
@@ -92,8 +99,19 @@ def rating_predictions(work: Work) -> Made:
                 ]
             ),
             "highest predicted, not yet rated": table(best.to_dicts()),
+            **(pictures({"calibration on test": calibration}) if calibration else {}),
         },
     )
+
+
+def _plotted(what: str, figures: dict[str, Any], names: dict[str, str]) -> dict[str, float]:
+    """Return figures under the names that the UI plots them by; those that are None have no point."""
+    return {
+        f"{what}: {name}": round(figures[figure], 4) for figure, name in names.items() if figures[figure] is not None
+    }
+
+
+_GRADED = {"mse": "MSE", "bias": "bias", "r2": "R²", "coverage": "share inside"}
 
 
 def _ledger_before(work: Work) -> Revision | None:
@@ -135,6 +153,7 @@ def _coverage_outcome(held: dict[str, Any]) -> Outcome:
     previous=("prediction_ledger",),
     lineage=("rating_predictions",),
     settings=lambda request: {"min_votes": request.settings.catalogue.min_votes, "day": request.day},
+    table_file="entries.parquet",
 )
 def prediction_ledger(work: Work) -> Made:
     """Predictions frozen while a movie had too few votes, graded once it has them: the only test set that nobody can
@@ -166,6 +185,7 @@ def prediction_ledger(work: Work) -> Made:
         metadata={
             "movies predicted": told["predicted"],
             "movies graded": told["graded"],
+            **_plotted("graded", told["overall"]["last"], _GRADED),
             "graded": table(
                 [{"champion": name, **{figure: figures[figure] for figure in shown}} for name, figures in graded]
             ),
@@ -235,7 +255,9 @@ def map_page(work: Work) -> Made:
         required=False,
     )
     return Made(
-        rows=counts["movies"], outcomes=[size], metadata={"points": counts["movies"], "counts": table([counts])}
+        rows=counts["movies"],
+        outcomes=[size],
+        metadata={"page bytes": counts["bytes"], "counts": table([counts])},
     )
 
 
@@ -297,6 +319,7 @@ def report(work: Work) -> Made:
     earlier=TRAINED,
     lineage=("report",),
     settings=lambda request: {"day": request.day},
+    freshness=expected_again(loaded_settings()),
 )
 def release(work: Work) -> Made:
     """Moves `CURRENT` to one consistent revision of every asset: what the command line, the API and the pages read.
