@@ -31,8 +31,8 @@ def main(home: Path) -> None:
         time.sleep(_DRAWN_SECONDS)
         page.screenshot(IMAGES / "map.png", whole=False)
         with opened(home) as ui:
-            page.look(width=1800, height=1100)
-            page.open(f"{ui.address}/assets/movie_map?view=lineage&lineageScope=neighbors&lineageDepth=6")
+            page.look(width=1500, height=760)
+            page.open(f"{ui.address}/assets/map_page?view=lineage&lineageScope=upstream&lineageDepth=6")
             time.sleep(_DRAWN_SECONDS)
             page.screenshot(IMAGES / "lineage.png", whole=False)
 

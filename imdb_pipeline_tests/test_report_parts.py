@@ -217,6 +217,20 @@ def test_days_whose_movies_expired_keep_their_counts(tmp_path):
     assert found["movers"]["rows"][0]["before"] == 6.0
 
 
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b'{"counts"')])
+def test_a_file_of_an_earlier_day_that_is_damaged_is_a_gap_and_not_the_end_of_the_report(tmp_path, damage):
+    days = days_of(tmp_path, 5)
+    first, second = list(days)[:2]
+    damage(days[first]["champion"].file("champion.json"))
+    damage(days[second]["champion"].file("metrics.json"))
+    damage(days[first]["movies"].file("movies.parquet"))
+    found = days_section(days, min_votes=30)
+    assert found is not None
+    assert [row["movies"] for row in found["rows"]] == [3, 4, 5, 6, 7]
+    assert found["movers"]["days"] == 4
+    assert found["movers"]["rows"][0]["before"] == 6.0
+
+
 @pytest.fixture(scope="module")
 def report(held_home) -> str:
     return Store(held_home / "store").released("report").file("report.html").read_text()
