@@ -267,7 +267,7 @@ def test_a_code_server_that_is_told_to_stop_ends_its_run_in_order(deployed, webh
     os.killpg(process.pid, signal.SIGTERM)  # as the init process of its container does
     assert ended(deployed, run) in ("FAILURE", "CANCELED")
     assert "its process was killed" not in str(events(deployed, run))
-    process.wait(timeout=60)
+    process.wait(timeout=180)
 
 
 def test_a_command_in_a_container_uses_the_same_dagster_and_nothing_is_written_beside_it(deployed, monkeypatch):

@@ -39,7 +39,7 @@ CONTENT = """{ repositoriesOrError { ... on RepositoryConnection { nodes { locat
 RUNS = """{ runsOrError { ... on Runs { results { jobName status tags { key value } } } } }"""
 STATES = """{ repositoriesOrError { ... on RepositoryConnection { nodes {
   sensors { sensorState { status } } schedules { scheduleState { status } } } } } }"""
-SENSOR_RUN_SECONDS = 240
+SENSOR_RUN_SECONDS = 480
 
 
 class Ui:
@@ -151,6 +151,7 @@ def test_assets_materialize_from_the_ui_in_processes_of_their_own_and_their_logs
     assert any(message.startswith("rating_split") and f"{MOVIES} rows" in message for message in messages)
 
 
+@pytest.mark.timeout(900)
 def test_the_sensor_of_a_ui_that_is_left_alone_starts_the_run_of_a_new_day(tmp_path):
     source, home = write_dumps(tmp_path / "source"), tmp_path / "home"
     date_files(source, datetime(2026, 3, 4, 12, tzinfo=UTC))
