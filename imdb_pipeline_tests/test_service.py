@@ -33,7 +33,7 @@ from imdb_pipeline.service.workers import MAX_WAITING, BusyError, Workers
 from imdb_pipeline.serving import ServedRelease
 from imdb_pipeline.similar import similar_movies
 from imdb_pipeline.standings import read_leaderboard
-from imdb_pipeline.store import Store
+from imdb_pipeline.store import Store, write_atomically
 from imdb_pipeline_tests.commands import run_command
 from imdb_pipeline_tests.conftest import DAY
 from imdb_pipeline_tests.serving_http import point, served, until
@@ -401,6 +401,26 @@ def test_a_release_that_cannot_be_read_leaves_the_old_one_serving(home, tmp_path
         assert running.get(f"/similar/{tconst}") == answer
 
 
+def test_a_store_that_is_no_folder_for_a_while_is_told_and_what_comes_after_is_noticed(home, tmp_path, tconst):
+    other = shutil.copytree(home, tmp_path / "home")
+    store, away = other / "store", other / "away"
+    good = (store / "CURRENT").read_bytes()
+    with served(other) as running:
+        answer = running.get(f"/similar/{tconst}")
+        store.rename(away)
+        store.write_bytes(b"")
+        until(lambda: running.get("/healthz")["status"] == "behind")
+        assert "Not a directory" in running.get("/healthz")["problem"]
+        store.unlink()
+        away.rename(store)
+        until(lambda: running.get("/healthz")["status"] == "ok")
+        write_atomically(store / "CURRENT", b"{")
+        until(lambda: running.get("/healthz")["status"] == "behind")
+        write_atomically(store / "CURRENT", good)
+        until(lambda: running.get("/healthz")["status"] == "ok")
+        assert running.get(f"/similar/{tconst}") == answer
+
+
 def test_without_a_release_it_says_so_until_there_is_one(home, tmp_path, tconst):
     with served(tmp_path / "home") as running:
         health = running.client.get("/healthz")
@@ -493,12 +513,13 @@ def test_another_host_than_loopback_is_said_to_be_open(home):
     assert "no authentication" in errors
 
 
-@pytest.mark.parametrize("arguments", [["--port", 99999], ["--host", "no.such.host.invalid"]])
+@pytest.mark.parametrize("arguments", [["--port", 99999], ["--host", "no.such.host.invalid"], ["--host", ""]])
 def test_an_address_that_cannot_be_listened_on_is_one_line(home, arguments):
     refused = run_command("serve", "--home", home, *arguments)
-    assert refused.status == 1
+    assert (refused.status, refused.out) == (1, "")
     assert len(refused.err.strip().splitlines()) == 1
-    assert "give another --port or --host" in refused.err
+    told = "empty; give an address" if arguments[-1] == "" else "give another --port or --host"
+    assert told in refused.err
 
 
 def test_without_the_extra_the_command_says_what_to_install():

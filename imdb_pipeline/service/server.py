@@ -36,8 +36,10 @@ def bind(host: str, port: int) -> socket.socket:
     Raises
     ------
     InputError
-        The port is in use or not ours to take, or the host is none of this machine.
+        The port is in use or not ours to take, or the host is empty or none of this machine.
     """
+    if not host.strip():
+        raise InputError("--host: empty; give an address of this machine, or 0.0.0.0 for all of them")
     if not 0 <= port <= 65_535:
         raise InputError(f"port {port}: give another --port or --host; ports are 0 to 65535")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
