@@ -169,7 +169,9 @@ def test_a_service_is_whole(name):
 def http_checks() -> dict[str, list[str]]:
     """The health checks that ask over HTTP, as words."""
     words = {name: service["healthcheck"].get("test", [""])[1:] for name, service in SERVICES.items()}
-    words |= {name: json.loads(dict(stages()[name]["does"])["HEALTHCHECK"].split("CMD ")[1]) for name in ("cpu", "cuda")}
+    words |= {
+        name: json.loads(dict(stages()[name]["does"])["HEALTHCHECK"].split("CMD ")[1]) for name in ("cpu", "cuda")
+    }
     return {name: each for name, each in words.items() if "http" in " ".join(each)}
 
 

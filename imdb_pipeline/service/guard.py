@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING
+
+import orjson
 
 from imdb_pipeline.results.plain_text import visible
 
@@ -20,6 +23,9 @@ _SAFE = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-refe
 _CLOSED = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 """Of an answer that has no policy of its own: nothing in it is to be run or loaded, or shown within another page."""
 _LOGGED_SIGNS = 300
+_NO_ANSWER = 499
+"""In the log, as other servers have it: the client had gone."""
+STOPPING = "the service is stopping; ask again in a moment"
 
 
 class Guard:
@@ -44,7 +50,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        status = 500
+        status = _NO_ANSWER
 
         async def guarded(message: Message) -> None:
             nonlocal status
@@ -60,7 +66,10 @@ class Guard:
             if self._host(scope) in self._hosts:
                 await self._app(scope, receive, guarded)
             else:
-                await _refuse(guarded)
+                await _refuse(guarded, 421, _OTHER_HOST)
+        except asyncio.CancelledError:  # by the server, which is stopping and waits no longer
+            if status == _NO_ANSWER:
+                await _refuse(guarded, 503, STOPPING)
         finally:
             if log.isEnabledFor(logging.INFO):
                 log.info("%s %d %.1f ms", _line(scope), status, 1000 * (time.perf_counter() - started))
@@ -73,10 +82,13 @@ class Guard:
         return name if colon and port.isdigit() else host
 
 
-async def _refuse(send: Send) -> None:
-    body = b'{"detail":"this service is not for that host; [serve] allowed_hosts in settings.toml lists names"}'
+_OTHER_HOST = "this service is not for that host; [serve] allowed_hosts in settings.toml lists names"
+
+
+async def _refuse(send: Send, status: int, detail: str) -> None:
+    body = orjson.dumps({"detail": detail})
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 421, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 

@@ -12,7 +12,7 @@ import uvicorn
 
 from imdb_pipeline.errors import InputError
 from imdb_pipeline.results.report import COURTESY
-from imdb_pipeline.service.app import create_app
+from imdb_pipeline.service.app import STOP, create_app
 from imdb_pipeline.service.current import CurrentRelease
 from imdb_pipeline.service.guard import LOOPBACK, Guard
 from imdb_pipeline.settings import load_settings
@@ -78,17 +78,30 @@ def exit_when_told() -> None:
         signal.signal(number, leave)
 
 
+class Server(uvicorn.Server):
+    """Stops with what is at work answered, for at most ``GRACEFUL_SECONDS``; what waits is told so at once."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            ws="none",
+            limit_concurrency=_MOST_CONNECTIONS,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=GRACEFUL_SECONDS,
+        )
+        super().__init__(config)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        stop = self.lifespan.state.get(STOP)
+        if stop is not None:
+            stop()
+        await super().shutdown(sockets)
+
+
 def serve(app: ASGIApp, listening: socket.socket) -> None:
-    """Answer until SIGTERM or SIGINT; requests in flight are answered first, for at most ``GRACEFUL_SECONDS``."""
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        ws="none",
-        limit_concurrency=_MOST_CONNECTIONS,
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=GRACEFUL_SECONDS,
-    )
-    uvicorn.Server(config).run(sockets=[listening])
+    """Answer until SIGTERM or SIGINT."""
+    Server(app).run(sockets=[listening])
