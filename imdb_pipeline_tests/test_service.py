@@ -16,8 +16,10 @@ import subprocess
 import sys
 import threading
 import weakref
+from collections.abc import MutableMapping
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import httpx
 import polars as pl
@@ -27,7 +29,7 @@ from pydantic import TypeAdapter
 import imdb_pipeline
 from imdb_pipeline import api
 from imdb_pipeline.orchestration.publishing import SERVED_AT
-from imdb_pipeline.service import examples, models
+from imdb_pipeline.service import connections, examples, models
 from imdb_pipeline.service.app import MAX_MODEL_WORK, create_app
 from imdb_pipeline.service.bodies import MAX_BODY_BYTES
 from imdb_pipeline.service.current import CurrentRelease
@@ -583,6 +585,38 @@ def test_when_it_stops_what_waits_is_told_so_and_what_is_at_work_is_answered(hom
     assert not [record for record in caplog.records if record.exc_info]
 
 
+def test_connections_on_which_no_request_arrives_are_closed_and_those_that_are_answered_are_not(service, monkeypatch):
+    asked = b"GET /movies/tt0 HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
+    with held_up(service) as (begun, go):
+        first = asking(service, "first")
+        until(lambda: begun)
+        for whole, part in ((b"", b""), (b"", asked[:20]), (asked, asked[:20])):
+            with socket.create_connection(("127.0.0.1", service.port), WAIT_SECONDS) as connection:
+                connection.sendall(whole)
+                if whole:
+                    assert connection.recv(4096).startswith(b"HTTP/1.1 404")
+                connection.sendall(part)
+                while connection.recv(4096):  # what is left of the answer, and then the end
+                    pass
+        go.set()
+        assert first.result().status_code == 200
+
+
+def test_connections_beyond_a_number_are_told_so_until_others_are_closed(service, tconst, monkeypatch):
+    service.get("/healthz")  # on a connection that stays open
+    address = service.client.base_url.join("/healthz")
+    with monkeypatch.context() as few:
+        few.setattr(connections, "MOST_CONNECTIONS", 1)
+        until(lambda: httpx.get(address).status_code == 503)
+        refused = httpx.get(address)
+        assert (refused.status_code, refused.headers["connection"]) == (503, "close")
+        assert refused.json() == {"detail": "too many connections at once; try again in a moment"}
+        assert refused.headers["x-content-type-options"] == "nosniff"
+        assert service.get(f"/similar/{tconst}")
+    assert httpx.get(address).status_code == 200
+
+
 def test_a_request_that_the_server_cuts_off_is_answered_all_the_same():
     async def ask() -> list:
         sent, begun = [], asyncio.Event()
@@ -591,11 +625,14 @@ def test_a_request_that_the_server_cuts_off_is_answered_all_the_same():
             begun.set()
             await asyncio.Event().wait()
 
+        async def receive() -> MutableMapping[str, Any]:
+            return await asyncio.Future()
+
         async def send(message) -> None:
             sent.append(message)
 
         scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": [(b"host", b"a")]}
-        asked = asyncio.create_task(Guard(endless, hosts=["a"])(scope, asyncio.Event().wait, send))
+        asked = asyncio.create_task(Guard(endless, hosts=["a"])(scope, receive, send))
         await begun.wait()
         asked.cancel()
         await asked

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from imdb_pipeline.results.plain_text import visible
+from imdb_pipeline.service.connections import TURNED_AWAY
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -63,13 +64,15 @@ class Guard:
             await send(message)
 
         try:
-            if self._host(scope) in self._hosts:
+            if TURNED_AWAY in scope.get("state", ()):
+                await _refuse(guarded, 503, _FULL, (b"connection", b"close"), _RETRY)
+            elif self._host(scope) in self._hosts:
                 await self._app(scope, receive, guarded)
             else:
                 await _refuse(guarded, 421, _OTHER_HOST)
         except asyncio.CancelledError:  # by the server, which is stopping and waits no longer
             if status == _NO_ANSWER:
-                await _refuse(guarded, 503, STOPPING)
+                await _refuse(guarded, 503, STOPPING, _RETRY)
         finally:
             if log.isEnabledFor(logging.INFO):
                 log.info("%s %d %.1f ms", _line(scope), status, 1000 * (time.perf_counter() - started))
@@ -82,12 +85,14 @@ class Guard:
         return name if colon and port.isdigit() else host
 
 
+_FULL = "too many connections at once; try again in a moment"
+_RETRY = (b"retry-after", b"5")
 _OTHER_HOST = "this service is not for that host; [serve] allowed_hosts in settings.toml lists names"
 
 
-async def _refuse(send: Send, status: int, detail: str) -> None:
+async def _refuse(send: Send, status: int, detail: str, *more: tuple[bytes, bytes]) -> None:
     body = orjson.dumps({"detail": detail})
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *more]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

@@ -13,6 +13,7 @@ import uvicorn
 from imdb_pipeline.errors import InputError
 from imdb_pipeline.results.report import COURTESY
 from imdb_pipeline.service.app import STOP, create_app
+from imdb_pipeline.service.connections import Connection
 from imdb_pipeline.service.current import CurrentRelease
 from imdb_pipeline.service.guard import LOOPBACK, Guard
 from imdb_pipeline.settings import load_settings
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 GRACEFUL_SECONDS = 10
 _BACKLOG = 512
-_MOST_CONNECTIONS = 1_000
 _KEEP_ALIVE_SECONDS = 65
 """Longer than a reverse proxy keeps what it will use again, which is mostly 60."""
 
@@ -89,7 +89,7 @@ class Server(uvicorn.Server):
             server_header=False,
             proxy_headers=False,
             ws="none",
-            limit_concurrency=_MOST_CONNECTIONS,
+            http=Connection,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=GRACEFUL_SECONDS,
         )
