@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
 
 from imdb_pipeline.service.app import create_app
 from imdb_pipeline.service.current import CurrentRelease
 from imdb_pipeline.service.guard import LOOPBACK, Guard
-from imdb_pipeline.service.server import bind
+from imdb_pipeline.service.server import Server, bind
 from imdb_pipeline.store import Store, write_atomically
 
 WAIT_SECONDS = 60
@@ -28,6 +27,7 @@ class Served:
     current: CurrentRelease
     client: httpx.Client
     port: int
+    server: Server
 
     def get(self, path: str, **parameters: Any) -> Any:
         """Return the JSON of an answer that must be 200."""
@@ -41,7 +41,7 @@ def served(home: Path, *, watch_seconds: float = 0.05) -> Iterator[Served]:
     """Serve a home; what CURRENT names is looked at every ``watch_seconds``."""
     current = CurrentRelease(Store(home / "store"))
     app = Guard(create_app(current, stale_hours=36, watch_seconds=watch_seconds), hosts=LOOPBACK)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, server_header=False, ws="none"))
+    server = Server(app)
     with bind("127.0.0.1", 0) as listening:
         port = listening.getsockname()[1]
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -49,7 +49,7 @@ def served(home: Path, *, watch_seconds: float = 0.05) -> Iterator[Served]:
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=WAIT_SECONDS) as client:
                 client.get("/healthz")  # which is answered when the release has been read
-                yield Served(current, client, port)
+                yield Served(current, client, port, server)
         finally:
             server.should_exit = True
             thread.join()

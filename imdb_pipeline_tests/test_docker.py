@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import configparser
 import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import threading
 import tomllib
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +164,41 @@ def test_a_service_is_whole(name):
     for other, on in service.get("depends_on", {}).items():
         assert on["condition"] == ("service_completed_successfully" if other == "migrate" else "service_healthy")
         assert on.get("required", True) is not bool(SERVICES[other].get("profiles")), "one in a profile may be missing"
+
+
+def http_checks() -> dict[str, list[str]]:
+    """The health checks that ask over HTTP, as words."""
+    words = {name: service["healthcheck"].get("test", [""])[1:] for name, service in SERVICES.items()}
+    words |= {
+        name: json.loads(dict(stages()[name]["does"])["HEALTHCHECK"].split("CMD ")[1]) for name in ("cpu", "cuda")
+    }
+    return {name: each for name, each in words.items() if "http" in " ".join(each)}
+
+
+@pytest.mark.parametrize(("status", "ends"), [(200, 0), (503, 1)])
+def test_a_check_over_http_asks_loopback_itself_whatever_proxy_is_set(status, ends):
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *arguments):
+            pass
+
+    checks = http_checks()
+    assert checks.keys() == {"webserver", "service", "cpu", "cuda"}
+    proxy = "http://127.0.0.1:1"
+    environment = {**os.environ, "http_proxy": proxy, "HTTP_PROXY": proxy, "no_proxy": "", "NO_PROXY": ""}
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            for program, option, code in {tuple(words) for words in checks.values()}:
+                asked = re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{server.server_port}", code)
+                command = [sys.executable if program == "python" else program, option, asked]
+                assert subprocess.run(command, env=environment, capture_output=True).returncode == ends, code
+        finally:
+            server.shutdown()
 
 
 def test_volumes_and_networks_are_those_that_are_used():

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
+import logging
 import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import weakref
+from collections.abc import MutableMapping
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import httpx
 import polars as pl
@@ -23,20 +29,20 @@ from pydantic import TypeAdapter
 import imdb_pipeline
 from imdb_pipeline import api
 from imdb_pipeline.orchestration.publishing import SERVED_AT
-from imdb_pipeline.service import examples, models
-from imdb_pipeline.service.app import create_app
+from imdb_pipeline.service import connections, examples, models
+from imdb_pipeline.service.app import MAX_MODEL_WORK, create_app
 from imdb_pipeline.service.bodies import MAX_BODY_BYTES
 from imdb_pipeline.service.current import CurrentRelease
 from imdb_pipeline.service.guard import Guard
 from imdb_pipeline.service.server import application
-from imdb_pipeline.service.workers import MAX_WAITING, BusyError, Workers
+from imdb_pipeline.service.workers import BusyError, StoppingError, Workers
 from imdb_pipeline.serving import ServedRelease
 from imdb_pipeline.similar import similar_movies
 from imdb_pipeline.standings import read_leaderboard
-from imdb_pipeline.store import Store
+from imdb_pipeline.store import Store, write_atomically
 from imdb_pipeline_tests.commands import run_command
 from imdb_pipeline_tests.conftest import DAY
-from imdb_pipeline_tests.serving_http import point, served, until
+from imdb_pipeline_tests.serving_http import WAIT_SECONDS, point, served, until
 
 NEW_DAY = "2026-03-05"
 EVIL = "<script>alert(\"x\")</script>\x07\u202e & 'quoted'"
@@ -401,6 +407,26 @@ def test_a_release_that_cannot_be_read_leaves_the_old_one_serving(home, tmp_path
         assert running.get(f"/similar/{tconst}") == answer
 
 
+def test_a_store_that_is_no_folder_for_a_while_is_told_and_what_comes_after_is_noticed(home, tmp_path, tconst):
+    other = shutil.copytree(home, tmp_path / "home")
+    store, away = other / "store", other / "away"
+    good = (store / "CURRENT").read_bytes()
+    with served(other) as running:
+        answer = running.get(f"/similar/{tconst}")
+        store.rename(away)
+        store.write_bytes(b"")
+        until(lambda: running.get("/healthz")["status"] == "behind")
+        assert "Not a directory" in running.get("/healthz")["problem"]
+        store.unlink()
+        away.rename(store)
+        until(lambda: running.get("/healthz")["status"] == "ok")
+        write_atomically(store / "CURRENT", b"{")
+        until(lambda: running.get("/healthz")["status"] == "behind")
+        write_atomically(store / "CURRENT", good)
+        until(lambda: running.get("/healthz")["status"] == "ok")
+        assert running.get(f"/similar/{tconst}") == answer
+
+
 def test_without_a_release_it_says_so_until_there_is_one(home, tmp_path, tconst):
     with served(tmp_path / "home") as running:
         health = running.client.get("/healthz")
@@ -437,8 +463,8 @@ def test_without_a_champion_what_needs_none_is_answered(home, tmp_path, tconst):
 
 def test_the_loop_goes_on_while_workers_work_and_too_many_questions_are_turned_away():
     async def ask() -> list:
-        workers, go = Workers("test", 1), threading.Event()
-        asked = [asyncio.create_task(workers.do(go.wait)) for _ in range(MAX_WAITING)]
+        workers, go = Workers("test", 1, limit=5), threading.Event()
+        asked = [asyncio.create_task(workers.do(go.wait)) for _ in range(5)]
         await asyncio.sleep(0)  # the loop is not held up by them
         with pytest.raises(BusyError):
             await workers.do(go.wait)
@@ -448,7 +474,173 @@ def test_the_loop_goes_on_while_workers_work_and_too_many_questions_are_turned_a
         workers.close()
         return done
 
-    assert asyncio.run(ask()) == [True] * MAX_WAITING
+    assert asyncio.run(ask()) == [True] * 5
+
+
+def test_work_that_waits_is_not_begun_once_its_caller_has_gone_or_the_workers_stop():
+    async def ask() -> None:
+        workers, go, begun = Workers("test", 1, limit=4), threading.Event(), []
+
+        def work(name: str) -> str:
+            begun.append(name)
+            go.wait()
+            return name
+
+        first, left, dropped = (asyncio.create_task(workers.do(work, name)) for name in ("first", "left", "dropped"))
+        while not begun:
+            await asyncio.sleep(0.001)
+        left.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await left
+        workers.stop()
+        with pytest.raises(StoppingError):
+            await dropped
+        with pytest.raises(StoppingError):
+            await workers.do(work, "late")
+        go.set()
+        assert await first == "first"
+        assert await workers.do(work, "next") == "next"  # what an answer that was begun needs still
+        assert begun == ["first", "next"]
+        workers.close()
+
+    asyncio.run(ask())
+
+
+@contextlib.contextmanager
+def held_up(running):
+    """Hold up the encoder of a service: the texts that it has begun, and what lets it go on."""
+    begun, go = [], threading.Event()
+    running.get("/similar", text="warm")
+    encode = running.current.loaded.vector
+
+    def vector(text: str):
+        begun.append(text)
+        go.wait(WAIT_SECONDS)
+        return encode(text)
+
+    running.current.loaded.vector = vector
+    try:
+        yield begun, go
+    finally:
+        go.set()
+        del running.current.loaded.vector
+
+
+def asking(running, text: str) -> Future:
+    """Ask for movies like a text, in a thread."""
+    address, asked = running.client.base_url.join("/similar"), Future()
+
+    def ask() -> None:
+        asked.set_result(httpx.get(address, params={"text": text}, timeout=WAIT_SECONDS))
+
+    threading.Thread(target=ask).start()
+    return asked
+
+
+def test_a_question_whose_client_has_gone_is_not_begun(service, caplog):
+    caplog.set_level(logging.INFO, "imdb_pipeline.service.requests")
+    body = b'{"title": "Gone"}'
+    post = b"POST /similar HTTP/1.1\r\ncontent-length: %d" % len(body)
+    with held_up(service) as (begun, go):
+        first = asking(service, "first")
+        until(lambda: begun)
+        for head, sent in ((b"GET /similar?text=gone HTTP/1.1", b""), (post, body), (post, body[:5])):
+            with socket.create_connection(("127.0.0.1", service.port)) as connection:
+                connection.sendall(head + b"\r\nhost: localhost\r\n\r\n" + sent)
+                assert service.get("/healthz")["day"] == DAY
+        until(lambda: sum(" /similar" in line and " 499 " in line for line in caplog.messages) == 3)
+        last = asking(service, "last")
+        go.set()
+        assert (first.result().status_code, last.result().status_code) == (200, 200)
+    assert begun == ["first", "last"]
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_few_questions_wait_for_the_model_and_the_others_are_told_so_at_once(service):
+    with held_up(service) as (begun, go):
+        asked = [asking(service, f"text {number}") for number in range(MAX_MODEL_WORK + 3)]
+        until(lambda: sum(each.done() for each in asked) == 3)
+        for each in asked:
+            if each.done():
+                assert (each.result().status_code, each.result().headers["retry-after"]) == (503, "5")
+                assert each.result().json() == {"detail": "too many such questions at once; try again in a moment"}
+        go.set()
+        assert sorted(each.result().status_code for each in asked) == [200] * MAX_MODEL_WORK + [503] * 3
+    assert len(begun) == MAX_MODEL_WORK
+
+
+def test_when_it_stops_what_waits_is_told_so_and_what_is_at_work_is_answered(home, caplog):
+    with served(home) as running, held_up(running) as (begun, go):
+        first = asking(running, "first")
+        until(lambda: begun)
+        waiting = [asking(running, text) for text in ("second", "third", "fourth")]
+        until(lambda: len(running.server.server_state.tasks) == 4)
+        running.server.should_exit = True
+        for each in waiting:
+            assert each.result().status_code == 503
+            assert each.result().json() == {"detail": "the service is stopping; ask again in a moment"}
+        go.set()
+        assert (first.result().status_code, len(first.result().json())) == (200, 10)
+    assert begun == ["first"]
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_connections_on_which_no_request_arrives_are_closed_and_those_that_are_answered_are_not(service, monkeypatch):
+    asked = b"GET /movies/tt0 HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
+    with held_up(service) as (begun, go):
+        first = asking(service, "first")
+        until(lambda: begun)
+        for whole, part in ((b"", b""), (b"", asked[:20]), (asked, asked[:20])):
+            with socket.create_connection(("127.0.0.1", service.port), WAIT_SECONDS) as connection:
+                connection.sendall(whole)
+                if whole:
+                    assert connection.recv(4096).startswith(b"HTTP/1.1 404")
+                connection.sendall(part)
+                while connection.recv(4096):  # what is left of the answer, and then the end
+                    pass
+        go.set()
+        assert first.result().status_code == 200
+
+
+def test_connections_beyond_a_number_are_told_so_until_others_are_closed(service, tconst, monkeypatch):
+    service.get("/healthz")  # on a connection that stays open
+    address = service.client.base_url.join("/healthz")
+    with monkeypatch.context() as few:
+        few.setattr(connections, "MOST_CONNECTIONS", 1)
+        until(lambda: httpx.get(address).status_code == 503)
+        refused = httpx.get(address)
+        assert (refused.status_code, refused.headers["connection"]) == (503, "close")
+        assert refused.json() == {"detail": "too many connections at once; try again in a moment"}
+        assert refused.headers["x-content-type-options"] == "nosniff"
+        assert service.get(f"/similar/{tconst}")
+    assert httpx.get(address).status_code == 200
+
+
+def test_a_request_that_the_server_cuts_off_is_answered_all_the_same():
+    async def ask() -> list:
+        sent, begun = [], asyncio.Event()
+
+        async def endless(scope, receive, send) -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
+        async def receive() -> MutableMapping[str, Any]:
+            return await asyncio.Future()
+
+        async def send(message) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": [(b"host", b"a")]}
+        asked = asyncio.create_task(Guard(endless, hosts=["a"])(scope, receive, send))
+        await begun.wait()
+        asked.cancel()
+        await asked
+        return sent
+
+    start, body = asyncio.run(ask())
+    assert start["status"] == 503
+    assert json.loads(body["body"])["detail"].startswith("the service is stopping")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.extra)])
@@ -493,12 +685,13 @@ def test_another_host_than_loopback_is_said_to_be_open(home):
     assert "no authentication" in errors
 
 
-@pytest.mark.parametrize("arguments", [["--port", 99999], ["--host", "no.such.host.invalid"]])
+@pytest.mark.parametrize("arguments", [["--port", 99999], ["--host", "no.such.host.invalid"], ["--host", ""]])
 def test_an_address_that_cannot_be_listened_on_is_one_line(home, arguments):
     refused = run_command("serve", "--home", home, *arguments)
-    assert refused.status == 1
+    assert (refused.status, refused.out) == (1, "")
     assert len(refused.err.strip().splitlines()) == 1
-    assert "give another --port or --host" in refused.err
+    told = "empty; give an address" if arguments[-1] == "" else "give another --port or --host"
+    assert told in refused.err
 
 
 def test_without_the_extra_the_command_says_what_to_install():

@@ -18,9 +18,11 @@ from imdb_pipeline.results.new_movie import FIELDS
 from imdb_pipeline.results.report import COURTESY
 from imdb_pipeline.service import examples, models, pages
 from imdb_pipeline.service.bodies import MAX_BODY_BYTES, BodyError, read_json
+from imdb_pipeline.service.guard import STOPPING
+from imdb_pipeline.service.leaving import Leaving
 from imdb_pipeline.service.loaded import PAGES
 from imdb_pipeline.service.pages import endpoints_page, index_page
-from imdb_pipeline.service.workers import BusyError, Workers
+from imdb_pipeline.service.workers import BusyError, StoppingError, Workers
 from imdb_pipeline.similar import SeveralMoviesError, UnknownMovieError, Wanted
 
 if TYPE_CHECKING:
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
     from imdb_pipeline.service.loaded import LoadedRelease
 
 WATCH_SECONDS = 2.0
+MAX_MODEL_WORK = 8
+MAX_TABLE_WORK = 64
+STOP = "stop"
+"""In the lifespan's state: what the server calls when it begins to stop."""
 _RETRY = {"retry-after": "5"}
 _PAGE_POLICY = {"content-security-policy": "frame-ancestors 'none'", "cache-control": "no-cache"}
 """Of a released page: what it may load and run, it says itself."""
@@ -65,14 +71,18 @@ def create_app(current: CurrentRelease, *, stale_hours: int, watch_seconds: floa
     stale_hours
         Age from which data is stale.
     """
-    model_work, table_work = Workers("model", 1), Workers("tables", 2)
+    model_work, table_work = Workers("model", 1, limit=MAX_MODEL_WORK), Workers("tables", 2, limit=MAX_TABLE_WORK)
+
+    def stop() -> None:
+        for workers in (model_work, table_work):
+            workers.stop()
 
     @contextlib.asynccontextmanager
-    async def life(app: FastAPI) -> AsyncIterator[None]:
+    async def life(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         await asyncio.to_thread(current.check)
         warming = asyncio.create_task(_warm(current, model_work))
         watching = asyncio.create_task(current.watch(watch_seconds))
-        yield
+        yield {STOP: stop}
         for task in (watching, warming):
             task.cancel()
         for workers in (model_work, table_work):
@@ -92,6 +102,7 @@ def create_app(current: CurrentRelease, *, stale_hours: int, watch_seconds: floa
             {"name": "service", "description": "Pages, and how the service is."},
         ],
     )
+    app.add_middleware(Leaving)
     _answer_errors(app)
 
     def loaded() -> LoadedRelease:
@@ -323,6 +334,10 @@ def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(BusyError)
     async def busy(request: Request, error: BusyError) -> Response:
         return answer(503, "too many such questions at once; try again in a moment", _RETRY)
+
+    @app.exception_handler(StoppingError)
+    async def stopping(request: Request, error: StoppingError) -> Response:
+        return answer(503, STOPPING, _RETRY)
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:

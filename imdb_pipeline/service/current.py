@@ -59,10 +59,13 @@ class CurrentRelease:
             self.problem = problem
 
     async def watch(self, seconds: float) -> None:
-        """Check again and again, beside the loop."""
+        """Check again and again, beside the loop, whatever comes of one check."""
         while True:
             await asyncio.sleep(seconds)
-            await asyncio.to_thread(self.check)
+            try:
+                await asyncio.to_thread(self.check)
+            except Exception:
+                log.exception("looking for a new release failed; it is done again")
 
     @staticmethod
     def warm(loaded: LoadedRelease) -> None:
@@ -93,4 +96,6 @@ class CurrentRelease:
             status = os.stat(self._store.root / CURRENT)  # noqa: PTH116 (every two seconds)
         except FileNotFoundError:
             return None
+        except OSError as error:  # reading it says why, where that is told and tried again
+            return -1, error.errno or 0, 0
         return status.st_ino, status.st_mtime_ns, status.st_size

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING
 
+import orjson
+
 from imdb_pipeline.results.plain_text import visible
+from imdb_pipeline.service.connections import TURNED_AWAY
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -20,6 +24,9 @@ _SAFE = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-refe
 _CLOSED = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 """Of an answer that has no policy of its own: nothing in it is to be run or loaded, or shown within another page."""
 _LOGGED_SIGNS = 300
+_NO_ANSWER = 499
+"""In the log, as other servers have it: the client had gone."""
+STOPPING = "the service is stopping; ask again in a moment"
 
 
 class Guard:
@@ -44,7 +51,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        status = 500
+        status = _NO_ANSWER
 
         async def guarded(message: Message) -> None:
             nonlocal status
@@ -57,10 +64,15 @@ class Guard:
             await send(message)
 
         try:
-            if self._host(scope) in self._hosts:
+            if TURNED_AWAY in scope.get("state", ()):
+                await _refuse(guarded, 503, _FULL, (b"connection", b"close"), _RETRY)
+            elif self._host(scope) in self._hosts:
                 await self._app(scope, receive, guarded)
             else:
-                await _refuse(guarded)
+                await _refuse(guarded, 421, _OTHER_HOST)
+        except asyncio.CancelledError:  # by the server, which is stopping and waits no longer
+            if status == _NO_ANSWER:
+                await _refuse(guarded, 503, STOPPING, _RETRY)
         finally:
             if log.isEnabledFor(logging.INFO):
                 log.info("%s %d %.1f ms", _line(scope), status, 1000 * (time.perf_counter() - started))
@@ -73,10 +85,15 @@ class Guard:
         return name if colon and port.isdigit() else host
 
 
-async def _refuse(send: Send) -> None:
-    body = b'{"detail":"this service is not for that host; [serve] allowed_hosts in settings.toml lists names"}'
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 421, "headers": headers})
+_FULL = "too many connections at once; try again in a moment"
+_RETRY = (b"retry-after", b"5")
+_OTHER_HOST = "this service is not for that host; [serve] allowed_hosts in settings.toml lists names"
+
+
+async def _refuse(send: Send, status: int, detail: str, *more: tuple[bytes, bytes]) -> None:
+    body = orjson.dumps({"detail": detail})
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *more]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 

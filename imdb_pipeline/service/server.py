@@ -12,7 +12,8 @@ import uvicorn
 
 from imdb_pipeline.errors import InputError
 from imdb_pipeline.results.report import COURTESY
-from imdb_pipeline.service.app import create_app
+from imdb_pipeline.service.app import STOP, create_app
+from imdb_pipeline.service.connections import Connection
 from imdb_pipeline.service.current import CurrentRelease
 from imdb_pipeline.service.guard import LOOPBACK, Guard
 from imdb_pipeline.settings import load_settings
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 GRACEFUL_SECONDS = 10
 _BACKLOG = 512
-_MOST_CONNECTIONS = 1_000
 _KEEP_ALIVE_SECONDS = 65
 """Longer than a reverse proxy keeps what it will use again, which is mostly 60."""
 
@@ -36,8 +36,10 @@ def bind(host: str, port: int) -> socket.socket:
     Raises
     ------
     InputError
-        The port is in use or not ours to take, or the host is none of this machine.
+        The port is in use or not ours to take, or the host is empty or none of this machine.
     """
+    if not host.strip():
+        raise InputError("--host: empty; give an address of this machine, or 0.0.0.0 for all of them")
     if not 0 <= port <= 65_535:
         raise InputError(f"port {port}: give another --port or --host; ports are 0 to 65535")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -76,17 +78,30 @@ def exit_when_told() -> None:
         signal.signal(number, leave)
 
 
+class Server(uvicorn.Server):
+    """Stops with what is at work answered, for at most ``GRACEFUL_SECONDS``; what waits is told so at once."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            ws="none",
+            http=Connection,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=GRACEFUL_SECONDS,
+        )
+        super().__init__(config)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        stop = self.lifespan.state.get(STOP)
+        if stop is not None:
+            stop()
+        await super().shutdown(sockets)
+
+
 def serve(app: ASGIApp, listening: socket.socket) -> None:
-    """Answer until SIGTERM or SIGINT; requests in flight are answered first, for at most ``GRACEFUL_SECONDS``."""
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        ws="none",
-        limit_concurrency=_MOST_CONNECTIONS,
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=GRACEFUL_SECONDS,
-    )
-    uvicorn.Server(config).run(sockets=[listening])
+    """Answer until SIGTERM or SIGINT."""
+    Server(app).run(sockets=[listening])
