@@ -131,6 +131,7 @@ def materialized(home, asset, day):
         return dict(record.asset_materialization.metadata)  # pyright: ignore[reportOptionalMemberAccess]
 
 
+@pytest.mark.extra
 def test_a_day_whose_dumps_expired_opens_from_its_documents_and_says_so_where_it_cannot(home):
     store = Store(home / "store")
     assert run_command("run", "--home", home, "--day", "2026-03-05").status == 0
