@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import polars as pl
@@ -11,7 +10,7 @@ import polars as pl
 from imdb_pipeline import api
 from imdb_pipeline.models.examples import INPUT_COLUMNS, Inputs
 from imdb_pipeline.store import Store
-from imdb_pipeline_tests.conftest import DAY
+from imdb_pipeline_tests.conftest import DAY, copy_home
 
 
 def release(store: Store, **files) -> None:
@@ -39,7 +38,7 @@ def make_answering_home(held_home: Path, home: Path) -> Path:
     from imdb_pipeline.models.fitting import judge
     from imdb_pipeline.results.predictions import predictions_table
 
-    shutil.copytree(held_home, home)
+    copy_home(held_home, home)
     store = Store(home / "store")
     movies = api.load_movies(home)
     listed, vectors = load_embeddings(store.released("movie_embeddings"), store)

@@ -30,6 +30,14 @@ def held_home(tmp_path_factory):
     return home
 
 
+def copy_home(source, target):
+    """Copy a home that other tests read at the same time: what SQLite keeps beside a database while it is open comes
+    and goes."""
+    import shutil
+
+    return shutil.copytree(source, target, ignore=shutil.ignore_patterns("*-wal", "*-shm", "*-journal"))
+
+
 def _make_home(home):
     from imdb_pipeline_tests.commands import run_command
 
@@ -51,6 +59,4 @@ def answering_home(held_home, tmp_path_factory):
 @pytest.fixture
 def home(held_home, tmp_path):
     """A copy of it to run in."""
-    import shutil
-
-    return shutil.copytree(held_home, tmp_path / "home")
+    return copy_home(held_home, tmp_path / "home")

@@ -24,6 +24,7 @@ from imdb_pipeline.orchestration.resources import Home
 from imdb_pipeline.settings import load_settings
 from imdb_pipeline.store import Store
 from imdb_pipeline_tests.commands import run_command
+from imdb_pipeline_tests.conftest import copy_home
 from imdb_pipeline_tests.faulty_server import drip, instead, serve
 from imdb_pipeline_tests.serving import date_files, serve_folder
 from imdb_pipeline_tests.tiny_dumps import RATINGS, write_dumps
@@ -259,10 +260,9 @@ def test_the_watchdog_says_how_old_the_data_is(home, url):
     ],
 )
 def test_what_was_damaged_by_hand_is_mended_by_the_next_refresh(held_home, tmp_path, monkeypatch, file, text):
-    import shutil
 
     monkeypatch.setattr("imdb_pipeline.orchestration.runs.today", lambda: DAY)
-    home = shutil.copytree(held_home, tmp_path / "copy")
+    home = copy_home(held_home, tmp_path / "copy")
     (home / file).write_text(text)
     for _ in range(2):
         result = run_command("refresh", "--home", home)

@@ -17,7 +17,7 @@ import pytest
 
 from imdb_pipeline.store import Store
 from imdb_pipeline_tests.commands import run_command
-from imdb_pipeline_tests.conftest import DAY
+from imdb_pipeline_tests.conftest import DAY, copy_home
 from imdb_pipeline_tests.deployment import (
     PASSWORD,
     Deployment,
@@ -73,7 +73,7 @@ def webhook() -> Iterator[tuple[str, list[str]]]:
 @pytest.fixture(scope="module")
 def deployed(held_home, tmp_path_factory, webhook) -> Iterator[Deployment]:
     folder = tmp_path_factory.mktemp("deployed")
-    home = shutil.copytree(held_home, folder / "home")
+    home = copy_home(held_home, folder / "home")
     shutil.rmtree(home / "dagster")
     write_settings(home, webhook[0])
     with postgres() as port:

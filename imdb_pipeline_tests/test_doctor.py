@@ -15,6 +15,7 @@ from imdb_pipeline.embeddings.encoder import Encoder
 from imdb_pipeline.embeddings.model_files import choose_encoder
 from imdb_pipeline.store import Store
 from imdb_pipeline_tests.commands import run_command
+from imdb_pipeline_tests.conftest import copy_home
 from imdb_pipeline_tests.tiny_dumps import write_dumps
 
 
@@ -64,7 +65,7 @@ def test_settings_that_cannot_be_read_are_named_and_the_exit_status_says_so(tmp_
 
 
 def test_a_published_file_with_other_bytes_is_found(held_home, tmp_path):
-    home = shutil.copytree(held_home, tmp_path / "home")
+    home = copy_home(held_home, tmp_path / "home")
     path = Store(home / "store").released("movie_map").file("map.parquet")
     content = path.read_bytes()
     path.unlink()
@@ -76,7 +77,7 @@ def test_a_published_file_with_other_bytes_is_found(held_home, tmp_path):
 
 
 def test_a_damaged_database_of_runs_is_found(held_home, tmp_path):
-    home = shutil.copytree(held_home, tmp_path / "home")
+    home = copy_home(held_home, tmp_path / "home")
     database = next((home / "dagster").rglob("*.db"))
     database.write_bytes(b"SQLite format 3\0" + b"x" * 5000)
     finding = found(home, "dagster")
@@ -110,7 +111,7 @@ def test_a_home_that_is_a_file_or_below_one_is_no_home(tmp_path, name):
 
 
 def test_what_was_found_before_something_damaged_is_told_all_the_same(held_home, tmp_path):
-    home = shutil.copytree(held_home, tmp_path / "home#1")
+    home = copy_home(held_home, tmp_path / "home#1")
     (home / "store" / "CURRENT").write_text("{")
     ran = run_command("doctor", "--home", home, "--json")
     assert (ran.status, ran.err) == (1, "")

@@ -3,7 +3,6 @@
 import json
 import logging
 import re
-import shutil
 
 import numpy as np
 import polars as pl
@@ -17,6 +16,7 @@ from imdb_pipeline.errors import InputError, NotPublishedError
 from imdb_pipeline.similar import find_movie
 from imdb_pipeline.store import Store
 from imdb_pipeline_tests.commands import run_command
+from imdb_pipeline_tests.conftest import copy_home
 
 
 def unit_rows(n, dimension, seed=0):
@@ -278,7 +278,7 @@ def test_masked_neighbours_come_from_the_pipeline(held_home):
 
 def test_a_home_without_vectors_of_titles_says_what_to_do(held_home, tmp_path):
     home = tmp_path / "home"
-    shutil.copytree(held_home, home)
+    copy_home(held_home, home)
     revision = Store(home / "store").released("movie_embeddings")
     manifest = json.loads((revision.folder / "manifest.json").read_bytes())
     del manifest["files"]["titles.parquet"]

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import pytest
 from imdb_pipeline.orchestration.stages import ALL_STAGES, STAGES
 from imdb_pipeline.store import Store
 from imdb_pipeline_tests.browser import browse
-from imdb_pipeline_tests.conftest import DAY, MOVIES
+from imdb_pipeline_tests.conftest import DAY, MOVIES, copy_home
 from imdb_pipeline_tests.serving import date_files, serve_folder
 from imdb_pipeline_tests.tiny_dumps import write_dumps
 
@@ -80,7 +79,7 @@ class Ui:
 
 @pytest.fixture(scope="module")
 def ui_home(held_home, tmp_path_factory):
-    return shutil.copytree(held_home, tmp_path_factory.mktemp("ui") / "home")
+    return copy_home(held_home, tmp_path_factory.mktemp("ui") / "home")
 
 
 @contextlib.contextmanager
