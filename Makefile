@@ -21,7 +21,7 @@ test: $(VENV)/.dev ## Run the tests
 	$(BIN)/python -m pytest -m "not extra" --numprocesses 2 --dist loadfile
 
 test-all: $(VENV)/.extra ## Run all tests, with those that need Chromium, PostgreSQL, systemd and Ray
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest
 
 lint: $(VENV)/.dev ## Check style and formatting
 	$(BIN)/ruff check .

@@ -284,6 +284,11 @@ def test_a_command_in_a_container_uses_the_same_dagster_and_nothing_is_written_b
 def ticks(deployment: Deployment) -> list[int]:
     """The times that the schedule of every minute has ticked for, in seconds since 1970."""
     selector = {"repositoryLocationName": "ticking", "repositoryName": "__repository__", "name": "every_minute"}
-    state = deployment.ask(TICKS, selector=selector)["instigationStateOrError"]
+
+    def found() -> dict:  # an error while the webserver loads the location again
+        state = deployment.ask(TICKS, selector=selector)["instigationStateOrError"]
+        return state if "status" in state else {}
+
+    state = wait_for(found, "the schedule of every minute")
     assert state["status"] == "RUNNING"
     return [int(tick["timestamp"]) for tick in state["ticks"]]
