@@ -89,7 +89,8 @@ def start(deployment: Deployment) -> None:
     migrate = deployment.start("migrate")
     port = free_port()
     grpc = [*deployment.command("code")[:3], "--host", "127.0.0.1", "--port", str(port)]
-    deployment.start("ticking", command=[*grpc, "--module-name", "imdb_pipeline_tests.ticking"])
+    ticking = Path(__file__).parent / "ticking.py"  # by its path: the tests are not installed
+    deployment.start("ticking", command=[*grpc, "--python-file", str(ticking)])
     second = deployment.folder / "ticking.yaml"
     second.write_text(f"load_from:\n  - grpc_server: {{host: 127.0.0.1, port: {port}, location_name: ticking}}\n")
     deployment.extra = ["--workspace", str(second)]
