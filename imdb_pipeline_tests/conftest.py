@@ -6,13 +6,19 @@ import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["NO_PROXY"] = "*"  # every server is on loopback
-os.environ.pop("IMDB_PIPELINE_HOME", None)
 os.environ.pop("IMDB_PIPELINE_ACCEPT_LICENCE", None)
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers share the cores
 
 DAY = "2026-03-04"
 MOVIES = 400
+
+
+@pytest.fixture(autouse=True)
+def no_home_of_another_test():
+    """What opened an instance in this process has named it in the environment, and child processes would use it."""
+    os.environ.pop("IMDB_PIPELINE_HOME", None)
+    os.environ.pop("DAGSTER_HOME", None)
 
 
 @pytest.fixture(scope="session")
