@@ -96,7 +96,7 @@ def test_the_dependencies_are_installed_before_the_code_is_copied():
         for name, rest in stage[f"{target}-dependencies"]["does"]:
             assert not (name == "COPY" and "imdb_pipeline" in rest)
             if name == "RUN" and "pip " in rest:
-                assert rest.startswith("--mount=type=cache,target=/root/.cache/pip ")
+                assert rest.startswith("--mount=type=cache,target=/var/cache/pip ")
                 assert "--constraint constraints.txt" in rest
     aptitude = [rest for name, rest in instructions() if name == "RUN" and "apt-get" in rest]
     assert len(aptitude) == 2
