@@ -1,12 +1,9 @@
 """The sensors and schedules: when they ask for a run, when they do not, and whom they tell."""
 
-import json
 import os
 import subprocess
 import sys
-import threading
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import repeat
 from typing import Any
 
@@ -28,6 +25,7 @@ from imdb_pipeline_tests.conftest import copy_home
 from imdb_pipeline_tests.faulty_server import drip, instead, serve
 from imdb_pipeline_tests.serving import date_files, serve_folder
 from imdb_pipeline_tests.tiny_dumps import RATINGS, write_dumps
+from imdb_pipeline_tests.webhook import listening_webhook
 
 DAY = "2026-03-04"
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
@@ -175,24 +173,8 @@ def test_a_run_whose_process_was_killed_is_closed_and_one_at_work_is_not(home):
 @pytest.fixture
 def webhook():
     """A webhook's address, and the list of what it was sent."""
-    told: list[dict] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            told.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/secret", told
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with listening_webhook() as found:
+        yield found
 
 
 def watch(home, url: str, webhook: str) -> None:

@@ -1,14 +1,11 @@
 """docker/compose.yaml's services as processes, with docker/dagster.yaml as it is, against a real PostgreSQL."""
 
-import json
 import os
 import re
 import shutil
 import signal
 import subprocess
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -29,6 +26,7 @@ from imdb_pipeline_tests.deployment import (
 )
 from imdb_pipeline_tests.test_docker import DAGSTER_FILES
 from imdb_pipeline_tests.test_production import compose_lines
+from imdb_pipeline_tests.webhook import listening_webhook
 
 pytestmark = [pytest.mark.slow, pytest.mark.extra]
 
@@ -48,26 +46,10 @@ HEALTH = "{ instance { daemonHealth { allDaemonStatuses { daemonType required he
 
 
 @pytest.fixture(scope="module")
-def webhook() -> Iterator[tuple[str, list[str]]]:
-    """A webhook's address, and the list of the events that it was told."""
-    told: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            told.append(json.loads(self.rfile.read(int(self.headers["content-length"])))["event"])
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/secret", told
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def webhook() -> Iterator[tuple[str, list[dict]]]:
+    """A webhook's address, and the list of what it was sent."""
+    with listening_webhook() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +205,7 @@ def test_a_daemon_that_is_killed_goes_on_where_it_was_and_does_nothing_twice(dep
     minutes = sorted(ticks(deployed))
     assert [later - earlier for earlier, later in pairwise(minutes)] == [60] * (len(minutes) - 1)
     wait_for(lambda: len(told) >= 2, "the webhook to be told of the run that was killed, and of the next")
-    assert told == ["run_failed", "run_recovered"]
+    assert [each["event"] for each in told] == ["run_failed", "run_recovered"]
 
 
 def test_what_is_copied_as_the_page_says_can_be_restored_as_it_says(deployed, tmp_path):
