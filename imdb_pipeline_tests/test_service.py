@@ -7,6 +7,7 @@ import contextlib
 import gc
 import json
 import logging
+import os
 import re
 import shlex
 import shutil
@@ -40,8 +41,9 @@ from imdb_pipeline.serving import ServedRelease
 from imdb_pipeline.similar import similar_movies
 from imdb_pipeline.standings import read_leaderboard
 from imdb_pipeline.store import Store, write_atomically
+from imdb_pipeline_tests.children import started
 from imdb_pipeline_tests.commands import run_command
-from imdb_pipeline_tests.conftest import DAY
+from imdb_pipeline_tests.conftest import DAY, copy_home
 from imdb_pipeline_tests.serving_http import WAIT_SECONDS, point, served, until
 
 NEW_DAY = "2026-03-05"
@@ -531,7 +533,10 @@ def asking(running, text: str) -> Future:
     address, asked = running.client.base_url.join("/similar"), Future()
 
     def ask() -> None:
-        asked.set_result(httpx.get(address, params={"text": text}, timeout=WAIT_SECONDS))
+        try:
+            asked.set_result(httpx.get(address, params={"text": text}, timeout=WAIT_SECONDS))
+        except BaseException as error:  # raised where the answer is read
+            asked.set_exception(error)
 
     threading.Thread(target=ask).start()
     return asked
@@ -587,10 +592,10 @@ def test_when_it_stops_what_waits_is_told_so_and_what_is_at_work_is_answered(hom
 
 def test_connections_on_which_no_request_arrives_are_closed_and_those_that_are_answered_are_not(service, monkeypatch):
     asked = b"GET /movies/tt0 HTTP/1.1\r\nhost: localhost\r\n\r\n"
-    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
     with held_up(service) as (begun, go):
         first = asking(service, "first")
         until(lambda: begun)
+        monkeypatch.setattr(connections, "HEAD_SECONDS", 1.0)
         for whole, part in ((b"", b""), (b"", asked[:20]), (asked, asked[:20])):
             with socket.create_connection(("127.0.0.1", service.port), WAIT_SECONDS) as connection:
                 connection.sendall(whole)
@@ -608,13 +613,13 @@ def test_connections_beyond_a_number_are_told_so_until_others_are_closed(service
     address = service.client.base_url.join("/healthz")
     with monkeypatch.context() as few:
         few.setattr(connections, "MOST_CONNECTIONS", 1)
-        until(lambda: httpx.get(address).status_code == 503)
-        refused = httpx.get(address)
+        until(lambda: httpx.get(address, timeout=WAIT_SECONDS).status_code == 503)
+        refused = httpx.get(address, timeout=WAIT_SECONDS)
         assert (refused.status_code, refused.headers["connection"]) == (503, "close")
         assert refused.json() == {"detail": "too many connections at once; try again in a moment"}
         assert refused.headers["x-content-type-options"] == "nosniff"
         assert service.get(f"/similar/{tconst}")
-    assert httpx.get(address).status_code == 200
+    assert httpx.get(address, timeout=WAIT_SECONDS).status_code == 200
 
 
 def test_a_request_that_the_server_cuts_off_is_answered_all_the_same():
@@ -646,8 +651,7 @@ def test_a_request_that_the_server_cuts_off_is_answered_all_the_same():
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.extra)])
 def test_the_command_serves_until_a_signal_answers_what_is_in_flight_and_exits_0(home, number):
     command = [sys.executable, "-m", "imdb_pipeline.cli", "serve", "--home", str(home), "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
+    with started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         assert f"(home {home}; stop with Ctrl+C)" in line
@@ -664,23 +668,39 @@ def test_the_command_serves_until_a_signal_answers_what_is_in_flight_and_exits_0
                 assert len(in_flight.read()) == int(in_flight.headers["content-length"])
         else:
             process.send_signal(number)
-        _, errors = process.communicate(timeout=60)
-    finally:
-        process.kill()
+        _, errors = process.communicate()
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
     assert "GET /healthz 200" in errors
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_the_command_ends_while_a_release_is_read(held_home, tmp_path, first):
+    home = copy_home(held_home, tmp_path / "home")
+    command = [sys.executable, "-m", "imdb_pipeline.cli", "serve", "--home", str(home), "--port", "0"]
+    with started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().split()[0]
+        if not first:
+            assert httpx.get(f"{address}/healthz", timeout=WAIT_SECONDS).json()["day"] == DAY
+        current = home / "store" / "CURRENT"
+        current.unlink()
+        os.mkfifo(current)
+        with current.open("w"):  # as soon as it is read
+            process.send_signal(signal.SIGTERM)
+            _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+
+
 def test_another_host_than_loopback_is_said_to_be_open(home):
     command = [sys.executable, "-m", "imdb_pipeline.cli", "serve", "--home", str(home), "--port", "0"]
-    process = subprocess.Popen(
-        [*command, "--host", "0.0.0.0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
+    command += ["--host", "0.0.0.0"]
+    with started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate()
     assert "0.0.0.0 is no loopback address" in errors
     assert "no authentication" in errors
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -21,6 +22,7 @@ from imdb_pipeline.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import FrameType
 
     from starlette.types import ASGIApp
 
@@ -70,12 +72,18 @@ def exit_when_told() -> None:
 
     While requests are answered, uvicorn takes them; when it is done it raises them again.
     """
-
-    def leave(number: int, frame: object) -> None:
-        sys.exit(0)
+    # At its import it takes SIGINT, and cuts every query off; who comes later takes it from there.
+    import polars  # noqa: F401
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, leave)
+        signal.signal(number, _leave)
+
+
+def _leave(number: int, frame: object) -> None:
+    # Not sys.exit, which waits for threads: one may be reading a release. There is nothing that must be ended.
+    sys.stdout.flush()
+    logging.shutdown()
+    os._exit(0)
 
 
 class Server(uvicorn.Server):
@@ -94,6 +102,11 @@ class Server(uvicorn.Server):
             timeout_graceful_shutdown=GRACEFUL_SECONDS,
         )
         super().__init__(config)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if not self.started:  # the first release is being read, and nobody has asked anything
+            _leave(sig, frame)
+        super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         stop = self.lifespan.state.get(STOP)
