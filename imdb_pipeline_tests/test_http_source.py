@@ -1,5 +1,7 @@
 """Dumps over HTTP, from a real server on loopback; and what the sensor and the schedules make of it."""
 
+import os
+import threading
 from datetime import UTC, datetime
 from http.server import SimpleHTTPRequestHandler
 from itertools import repeat
@@ -65,9 +67,16 @@ def test_files_that_are_held_are_not_fetched_again(source, tmp_path):
         assert [path for method, path in requests if method == "GET"] == ["/title.ratings.tsv.gz"]
 
 
-def test_files_of_two_days_are_refused(source, tmp_path):
-    import os
+def test_a_publication_with_midnight_in_it_is_of_its_last_day(source, tmp_path):
+    date_files(source, datetime(2026, 3, 3, 23, 50, tzinfo=UTC))
+    late = datetime(2026, 3, 4, 0, 10, tzinfo=UTC).timestamp()
+    os.utime(source / "title.principals.tsv.gz", (late, late))
+    with serve_folder(source) as (url, _):
+        assert fetch(tmp_path / "home", url).status == 0
+    assert Store(tmp_path / "home" / "store").days("title_basics_dump") == [DAY]
 
+
+def test_files_of_two_days_are_refused(source, tmp_path):
     os.utime(source / "name.basics.tsv.gz", (NOON.timestamp() - 86_400, NOON.timestamp() - 86_400))
     with serve_folder(source) as (url, _):
         result = fetch(tmp_path / "home", url)
@@ -118,10 +127,13 @@ def test_a_server_without_dates_is_refused(source, tmp_path):
 
 class Busy(SimpleHTTPRequestHandler):
     failures = 2
+    lock = threading.Lock()  # the four files are asked for at once
 
     def do_HEAD(self) -> None:
-        if type(self).failures:
-            type(self).failures -= 1
+        with self.lock:
+            fails = type(self).failures > 0
+            type(self).failures -= fails
+        if fails:
             self.send_error(503)
         else:
             super().do_HEAD()

@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
 
 from imdb_pipeline.dumps.part import Part, RemoteFile
-from imdb_pipeline.dumps.transport import LIMITS, Again, Answer, Limits, ask, persist, without_userinfo
+from imdb_pipeline.dumps.transport import LIMITS, Again, Answer, Limits, ask, persist, ssl_context, without_userinfo
 from imdb_pipeline.errors import InputError
 from imdb_pipeline.store import sha256, write_atomically
 
@@ -73,6 +73,7 @@ def heads(urls: Sequence[str], *, timeout_seconds: float = 60.0, attempts: int =
     InputError
         An address does not answer in time, does not hold the file, or does not date it; it names the first such.
     """
+    ssl_context()  # made once a process, and not in the time of the first that asks
     until = time.monotonic() + timeout_seconds
     share = timeout_seconds / attempts
     limits = Limits(

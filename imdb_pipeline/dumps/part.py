@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import IO, TYPE_CHECKING, Any
 
@@ -41,9 +41,14 @@ class RemoteFile:
     validator: str = ""
 
     @property
+    def modified(self) -> datetime:
+        """Last-Modified, in UTC."""
+        return parsedate_to_datetime(self.last_modified).astimezone(UTC)
+
+    @property
     def day(self) -> str:
         """The date of Last-Modified in UTC, YYYY-MM-DD."""
-        return f"{parsedate_to_datetime(self.last_modified).astimezone(UTC):%Y-%m-%d}"
+        return f"{self.modified:%Y-%m-%d}"
 
     def identity(self) -> dict[str, Any]:
         return {"etag": self.etag, "last_modified": self.last_modified, "bytes": self.bytes}

@@ -11,6 +11,7 @@ import os
 import shutil
 import uuid
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LICENCE = "https://developer.imdb.com/non-commercial-datasets/"
+ONE_PUBLICATION = timedelta(hours=6)
+"""Files dated so near each other belong together, also where midnight is between them; publications are a day apart."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def source_files(
     Returns
     -------
     day
-        The date of Last-Modified in UTC; None for a folder and the sample, whose files bear no date.
+        The date of the newest Last-Modified in UTC; None for a folder and the sample, whose files bear no date.
     files
         By asset, what identifies the bytes of its file.
 
@@ -115,13 +118,13 @@ def source_files(
     else:
         answers = download.heads(addresses, timeout_seconds=timeout_seconds, attempts=1)
     remote = dict(zip(DUMPS, answers, strict=True))
-    days = {file.day for file in remote.values()}
-    if len(days) > 1:
+    oldest, newest = min(file.modified for file in answers), max(file.modified for file in answers)
+    if newest.date() != oldest.date() and newest - oldest > ONE_PUBLICATION:
         listed = ", ".join(f"{dump.file} of {file.day}" for dump, file in remote.items())
         raise InputError(
             f"{without_userinfo(url)}: the files are of different days ({listed}); try again when all four are there"
         )
-    return days.pop(), {dump.asset: file.identity() for dump, file in remote.items()}
+    return f"{newest:%Y-%m-%d}", {dump.asset: file.identity() for dump, file in remote.items()}
 
 
 def fetch_dump(

@@ -201,11 +201,12 @@ def _client(account: tuple[str, str] | None, limits: Limits, deadline: float) ->
     left = max(deadline - time.monotonic(), 0.001)
     timeout = httpx.Timeout(min(limits.read_seconds, left), connect=min(limits.connect_seconds, left))
     headers = {"user-agent": f"imdb-pipeline/{__version__}", "accept": "*/*", "accept-encoding": "identity"}
-    return httpx.Client(auth=account, verify=_ssl_context(), timeout=timeout, headers=headers, follow_redirects=False)
+    return httpx.Client(auth=account, verify=ssl_context(), timeout=timeout, headers=headers, follow_redirects=False)
 
 
 @cache
-def _ssl_context() -> ssl.SSLContext:
+def ssl_context() -> ssl.SSLContext:
+    """Return the certificates that all clients trust."""
     import httpx
 
     return httpx.create_ssl_context()  # reads all certificates, which takes longer than most requests
