@@ -33,6 +33,7 @@ RESTORABLE = frozenset({"champion"})
 """What was superseded on its day can serve again: the number of revisions does not end it."""
 UNJUDGED = timedelta(days=2)
 """What was made today or yesterday may belong to a run that goes on: two dates apart are at least a day apart."""
+CHECKPOINTS_KEPT = timedelta(days=14)
 
 
 @dataclass
@@ -51,6 +52,8 @@ class Collected:
         Shards with too few live rows, which the next collection but one deletes.
     quarantined
         Folders of refused files that were deleted.
+    checkpoints
+        Folders of trainings that were begun and never ended, and were deleted.
     damaged
         Shards whose bytes are not what their name says; they were put aside, see ``Pool.set_aside``.
     bytes_freed
@@ -62,6 +65,7 @@ class Collected:
     removed: list[tuple[str, str, str]] = field(default_factory=list)
     retired: list[Path] = field(default_factory=list)
     quarantined: list[Path] = field(default_factory=list)
+    checkpoints: list[Path] = field(default_factory=list)
     damaged: list[Path] = field(default_factory=list)
     bytes_freed: int = 0
 
@@ -91,12 +95,15 @@ def collect(store: Store, retention: RetentionSettings, *, today: date) -> Colle
         for pool in store.pools():
             _collect_pool(store, pool, today, collected)
         _collect_quarantine(store, retention, today, collected)
+        _collect_checkpoints(store, today, collected)
     log.info(
-        "collected: %d revisions expired, %d removed, %d shards retired, %d refused days deleted, %.1f MB freed",
+        "collected: %d revisions expired, %d removed, %d shards retired, "
+        "%d refused days and %d dead trainings deleted, %.1f MB freed",
         len(collected.expired),
         len(collected.removed),
         len(collected.retired),
         len(collected.quarantined),
+        len(collected.checkpoints),
         collected.bytes_freed / 1e6,
     )
     return collected
@@ -234,7 +241,18 @@ def _written(path: Path) -> date:
 def _collect_quarantine(store: Store, retention: RetentionSettings, today: date, collected: Collected) -> None:
     for folder in sorted((store.root.parent / "quarantine").glob("*/")):
         if _written(folder) <= today - timedelta(days=retention.quarantine_days):
-            size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-            store.discard(folder)
-            collected.quarantined.append(folder)
-            collected.bytes_freed += size
+            _discard(store, folder, collected.quarantined, collected)
+
+
+def _collect_checkpoints(store: Store, today: date, collected: Collected) -> None:
+    """Delete what killed trainings left and none has gone on from: it is of a day, and the next one is of another."""
+    for folder in sorted((store.root.parent / "checkpoints").glob("*/*/")):
+        if max(map(_written, (folder, *folder.rglob("*")))) <= today - CHECKPOINTS_KEPT:
+            _discard(store, folder, collected.checkpoints, collected)
+
+
+def _discard(store: Store, folder: Path, discarded: list[Path], collected: Collected) -> None:
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    store.discard(folder)
+    discarded.append(folder)
+    collected.bytes_freed += size

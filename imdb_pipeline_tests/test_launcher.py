@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from dagster._core.launcher.base import WorkerStatus
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from imdb_pipeline.errors import InputError
+from imdb_pipeline.orchestration.dead_runs import _is_alive
 from imdb_pipeline.orchestration.instance import DAGSTER_YAML, instance_folder, open_instance, prepare_instance
 from imdb_pipeline.orchestration.launcher import CodeServerRunLauncher
 from imdb_pipeline.orchestration.run_logs import OUTPUT_DAYS, delete_old_output
+from imdb_pipeline_tests.children import started
 from imdb_pipeline_tests.deployment import free_port, wait_for
 
 PARENT = """
@@ -58,14 +61,30 @@ def test_a_child_ends_when_its_parent_is_killed_and_nobody_else_does(tmp_path):
     script.write_text(PARENT)
     began = tmp_path / "began"
     command = [sys.executable, str(script), str(began)]
-    grandparent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path.cwd())
-    assert grandparent.stdout is not None
-    pid = int(grandparent.stdout.readline())
-    wait_for(began.exists, "the child")
-    grandparent.kill()
-    grandparent.wait()
-    grandparent.stdout.close()
-    wait_for(lambda: not running(pid), "the child to end")
+    with started(command, group=True, stdout=subprocess.PIPE, text=True, cwd=Path.cwd()) as grandparent:
+        assert grandparent.stdout is not None
+        pid = int(grandparent.stdout.readline())
+        wait_for(began.exists, "the child")
+        grandparent.kill()
+        grandparent.wait()
+        wait_for(lambda: not running(pid), "the child to end")
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
+def test_a_process_that_got_the_number_of_a_run_is_not_the_run_and_a_clock_that_was_set_ends_none():
+    before = time.time() - 3600  # as the clock had it, or when another process had the number
+    code = "import time; time.sleep(600)"
+    spawned = [
+        sys.executable,
+        "-c",
+        code,
+        "multiprocessing.spawn",
+    ]  # as the process of a run
+    with started(spawned) as of_a_run, started([sys.executable, "-c", code]) as other:
+        assert _is_alive(of_a_run.pid, before)
+        assert not _is_alive(other.pid, before)
+        assert _is_alive(other.pid, time.time())
+    assert not _is_alive(other.pid, time.time())
 
 
 def running(pid: int) -> bool:

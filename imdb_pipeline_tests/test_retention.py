@@ -139,7 +139,8 @@ def test_one_line_says_what_was_collected(tmp_path, caplog):
     caplog.set_level("INFO", logger="imdb_pipeline")
     collect(store, KEEP, today=LONG_AFTER)
     assert caplog.messages == [
-        "collected: 6 revisions expired, 0 removed, 0 shards retired, 0 refused days deleted, 6.0 MB freed"
+        "collected: 6 revisions expired, 0 removed, 0 shards retired, 0 refused days and 0 dead trainings deleted, "
+        "6.0 MB freed"
     ]
 
 
@@ -304,6 +305,23 @@ def test_refused_files_are_deleted_after_their_days(tmp_path):
     assert collect(store, KEEP, today=date(2026, 1, 14)).quarantined == []
     assert collect(store, KEEP, today=date(2026, 1, 15)).quarantined == [folder]
     assert not folder.exists()
+
+
+def test_what_a_killed_training_left_is_deleted_when_none_has_gone_on_from_it_for_two_weeks(tmp_path):
+    store = Store(tmp_path / "store")
+    publish(store, "movies", DAYS[0])
+    left, at_work = (tmp_path / "checkpoints" / "mlp_predictor" / day for day in DAYS[:2])
+    for folder, begun in ((left, 1), (at_work, 10)):
+        epoch = folder / "by_id" / "epoch.safetensors"
+        epoch.parent.mkdir(parents=True)
+        epoch.write_bytes(bytes(1000))
+        for path, day in ((epoch, begun), (epoch.parent, 1), (folder, 1)):
+            noon = datetime(2026, 1, day, 12, tzinfo=UTC).timestamp()
+            os.utime(path, (noon, noon))
+    assert collect(store, KEEP, today=date(2026, 1, 14)).checkpoints == []
+    collected = collect(store, KEEP, today=date(2026, 1, 15))
+    assert (collected.checkpoints, collected.bytes_freed) == ([left], 1000)
+    assert (left.exists(), at_work.exists()) == (False, True)
 
 
 def test_the_status_shows_what_expired_is_left_over_refused_or_at_work(tmp_path):

@@ -15,7 +15,7 @@ def delete_old_output(
 ) -> int:
     """Delete what runs printed that ended ``OUTPUT_DAYS`` to twice as many days ago; return how many there are.
 
-    What is older was deleted before.
+    What is older was deleted before, but for a home whose daemon did not run for so long.
 
     Parameters
     ----------
