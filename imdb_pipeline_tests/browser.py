@@ -34,7 +34,7 @@ CHROMIUM = [
     "--enable-unsafe-swiftshader",
 ]
 _LOOPBACK_ONLY = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
-_SECONDS = 60
+_SECONDS = 240
 _FIRST_FREE = 10
 _ON_3_AND_4 = """import os, sys
 os.dup2(int(sys.argv[1]), 3)

@@ -19,7 +19,7 @@ class Ran:
 
 def run_command(*arguments: object) -> Ran:
     """Return exit status, stdout and stderr of ``imdb-pipeline ARGUMENTS``."""
-    out, err = io.StringIO(), io.StringIO()
+    out, err, interval = io.StringIO(), io.StringIO(), sys.getswitchinterval()
     with (
         mock.patch.object(sys, "argv", ["imdb-pipeline", *map(str, arguments)]),
         mock.patch.dict(os.environ),
@@ -31,4 +31,6 @@ def run_command(*arguments: object) -> Ran:
             status = 0
         except SystemExit as stop:
             status = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+        finally:
+            sys.setswitchinterval(interval)  # which ``serve`` sets
     return Ran(status, out.getvalue(), err.getvalue())

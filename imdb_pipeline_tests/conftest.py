@@ -1,6 +1,7 @@
 """What every test shares: no model hub, no proxy, and one small home that holds a whole run of the sample."""
 
 import os
+import signal
 
 import pytest
 
@@ -14,11 +15,22 @@ DAY = "2026-03-04"
 MOVIES = 400
 
 
-@pytest.fixture(autouse=True)
-def no_home_of_another_test():
-    """What opened an instance in this process has named it in the environment, and child processes would use it."""
+def _forget_other_homes():
+    """What opened an instance in this process has named it in the environment, and child processes would use it; what
+    ran a job has made SIGTERM do what SIGINT does, and where a shell has had that ignored, children would ignore both.
+    """
     os.environ.pop("IMDB_PIPELINE_HOME", None)
     os.environ.pop("DAGSTER_HOME", None)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+_forget_other_homes()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    _forget_other_homes()
 
 
 @pytest.fixture(scope="session")
@@ -38,17 +50,21 @@ def held_home(tmp_path_factory):
 
 def copy_home(source, target):
     """Copy a home that other tests read at the same time: what SQLite keeps beside a database while it is open comes
-    and goes."""
+    and goes, and so do files that are being written and what ``doctor`` tries."""
     import shutil
 
-    return shutil.copytree(source, target, ignore=shutil.ignore_patterns("*-wal", "*-shm", "*-journal"))
+    return shutil.copytree(source, target, ignore=shutil.ignore_patterns("*-wal", "*-shm", "*-journal", ".*-*"))
 
 
 def _make_home(home):
+    import shutil
+
     from imdb_pipeline_tests.commands import run_command
 
+    shutil.rmtree(home.parent, ignore_errors=True)  # what is left of an attempt that failed
     home.mkdir(parents=True)
-    (home / "settings.toml").write_text(f"[sample]\nmovies = {MOVIES}  # small, for the tests\n")
+    settings = f'device = "cpu"\n\n[sample]\nmovies = {MOVIES}  # small, for the tests\n'
+    (home / "settings.toml").write_text(settings)
     result = run_command("run", "--home", home, "--day", DAY)
     assert result.status == 0, result.err
     (home.parent / "first_run.txt").write_text(result.out)

@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from imdb_pipeline.dumps.download import get
+from imdb_pipeline_tests.children import started
 from imdb_pipeline_tests.downloading import (
     BODY,
     HALF,
@@ -59,9 +61,10 @@ get(url, Path(path), limits=Limits(read_seconds=60, backoff_seconds=0.01))
 """
 
 
-def child(url: str, path: Path, file_limit: int | str = "-") -> subprocess.Popen:
-    command = [sys.executable, "-c", CHILD, url, str(path), str(file_limit)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+def child(url: str, path: Path, file_limit: int | str = "-") -> AbstractContextManager[subprocess.Popen]:
+    """A download in a process of its own, which is killed in the end."""
+    command = [sys.executable, "-c", CHILD, url, path, file_limit]
+    return started(command, stderr=subprocess.PIPE, text=True)
 
 
 def wait_for(process: subprocess.Popen, path: Path, size: int) -> None:
@@ -72,8 +75,8 @@ def wait_for(process: subprocess.Popen, path: Path, size: int) -> None:
 
 def test_a_file_that_may_not_grow_names_the_file_and_is_gone_on_with(path):
     with serve({NAME: V1}) as (url, requests):
-        process = child(url + NAME, path, file_limit=100_000)
-        _, said = process.communicate()
+        with child(url + NAME, path, file_limit=100_000) as process:
+            _, said = process.communicate()
         assert process.returncode == 1
         assert f"File too large: '{part(path)}'" in said
         assert not path.exists()
@@ -86,11 +89,9 @@ def test_a_killed_download_is_gone_on_with_by_another_process(path):
     stalls = [cut(60_000, ending="stall")] * 3
     with serve({NAME: V1}, {NAME: stalls}) as (url, requests):
         for kill in range(3):
-            process = child(url + NAME, path)
-            # The last bytes may still be in the process: the socket's chunks are larger than what is buffered.
-            wait_for(process, path, 60_000 * kill + 40_000)
-            process.kill()
-            process.communicate()
+            with child(url + NAME, path) as process:
+                # The last bytes may still be in the process: the socket's chunks are larger than what is buffered.
+                wait_for(process, path, 60_000 * kill + 40_000)
             assert process.returncode == -signal.SIGKILL
             assert not path.exists()
         done = get(url + NAME, path, limits=LIMITS)
@@ -104,12 +105,12 @@ def test_a_killed_download_is_gone_on_with_by_another_process(path):
 
 def test_an_interrupted_download_keeps_its_part_and_two_at_once_are_refused(path):
     with serve({NAME: V1}, {NAME: [cut(HALF, ending="stall")]}) as (url, requests):
-        process = child(url + NAME, path)
-        wait_for(process, path, 1)
-        assert f"another process is downloading it to {path}" in refusal(url + NAME, path)
-        assert len(requests) == 1
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate()
+        with child(url + NAME, path) as process:
+            wait_for(process, path, 1)
+            assert f"another process is downloading it to {path}" in refusal(url + NAME, path)
+            assert len(requests) == 1
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate()
         assert "KeyboardInterrupt" in said
         assert part(path).stat().st_size > 0
         assert json.loads(note(path).read_text())["etag"] == '"v1"'

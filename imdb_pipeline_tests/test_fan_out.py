@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -35,6 +34,8 @@ from imdb_pipeline.orchestration.fan_out import Share
 from imdb_pipeline.orchestration.resources import Accelerator
 from imdb_pipeline.settings import ExecutionSettings, Settings
 from imdb_pipeline.store import Pool, Store
+from imdb_pipeline_tests.children import started
+from imdb_pipeline_tests.deployment import DEADLINE_SECONDS, wait_for
 from imdb_pipeline_tests.fan_out_runs import DAY, KILL_ONCE, SHARD, SHARE
 from imdb_pipeline_tests.tiny_encoders import write_encoder
 
@@ -43,7 +44,6 @@ pytestmark = pytest.mark.slow
 WORKERS = 3
 DOCUMENTS = 2 * SHARE + 1
 """The fewest that make three shares."""
-STARTING_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def child_environment(**variables: str) -> dict[str, str]:
 def run_in_child(home: Path, *arguments: str, **variables: str) -> Ran:
     environment = child_environment(IMDB_PIPELINE_HOME=str(home), **variables)
     command = [sys.executable, "-m", "imdb_pipeline_tests.fan_out_runs", str(home), *arguments]
-    ran = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=280, check=False)
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if ran.returncode == -signal.SIGKILL:
         return Ran("dead", success=False, pools={}, events=[])
     assert ran.returncode == 0, ran.stderr
@@ -189,33 +189,29 @@ def ray_cluster(tmp_path) -> Iterator[tuple[str, dict[str, str]]]:
     folder = Path(tempfile.mkdtemp(prefix="ray-"))  # the path of a socket in it must be short
     where = ["--node-ip-address", "127.0.0.1", "--port", "0", "--dashboard-host", "127.0.0.1", "--temp-dir", folder]
     size = ["--dashboard-port", str(port), "--num-cpus", str(WORKERS + 1), "--object-store-memory", "100000000"]
-    with (tmp_path / "ray.log").open("wb") as log:
-        head = subprocess.Popen(
-            [ray, "start", "--head", "--block", "--disable-usage-stats", *where, *size],
-            env=child_environment(**variables),
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
     address = f"http://127.0.0.1:{port}"
+    command = [ray, "start", "--head", "--block", "--disable-usage-stats", *where, *size]
+    environment = child_environment(**variables)
     try:
-        for _ in range(STARTING_SECONDS):
-            try:
-                urllib.request.urlopen(f"{address}/api/version", timeout=5).close()
-            except urllib.error.HTTPError:
-                break  # up, and asks for the token
-            except OSError:
-                assert head.poll() is None, (tmp_path / "ray.log").read_text()
-                time.sleep(1)
-        else:
-            raise AssertionError(f"Ray is not up: {(tmp_path / 'ray.log').read_text()}")
-        yield address, variables
+        with (
+            (tmp_path / "ray.log").open("wb") as log,
+            started(command, group=True, env=environment, stdout=log, stderr=subprocess.STDOUT) as head,
+        ):
+
+            def up() -> bool:
+                try:
+                    urllib.request.urlopen(f"{address}/api/version", timeout=5).close()
+                except urllib.error.HTTPError:
+                    return True  # it asks for the token
+                except OSError:
+                    assert head.poll() is None, (tmp_path / "ray.log").read_text()
+                return False
+
+            wait_for(up, "Ray")
+            yield address, variables
+            head.terminate()
+            head.wait(DEADLINE_SECONDS)
     finally:
-        head.terminate()
-        try:
-            head.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            head.kill()
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -14,6 +14,7 @@ from imdb_pipeline.definitions import defs
 from imdb_pipeline.orchestration.instance import open_instance
 from imdb_pipeline.orchestration.stages import STAGES
 from imdb_pipeline.store import Store, sha256
+from imdb_pipeline_tests.children import started
 from imdb_pipeline_tests.commands import run_command
 from imdb_pipeline_tests.conftest import DAY, MOVIES
 from imdb_pipeline_tests.tiny_dumps import RATINGS, TITLES, write_dumps
@@ -332,7 +333,8 @@ def test_a_row_that_cannot_be_read_is_left_out_and_told_of_by_the_check(tmp_path
 
 
 @pytest.mark.extra
-def test_a_second_publication_on_the_day_of_training_is_released_with_the_held_champion(tmp_path):
+def test_a_second_publication_on_the_day_of_training_is_released_with_the_held_champion(tmp_path, monkeypatch):
+    monkeypatch.setattr("imdb_pipeline.orchestration.runs.today", lambda: DAY)
     from imdb_pipeline.dumps.sample import write_sample
 
     home, source = tmp_path / "home", tmp_path / "source"
@@ -379,17 +381,15 @@ def test_a_killed_run_is_closed_and_the_next_one_converges(tmp_path):
     home.mkdir()
     (home / "settings.toml").write_text("[sample]\nmovies = 60\n")
     command = [sys.executable, "-u", "-m", "imdb_pipeline.cli", "run", "--home", str(home), "--day", DAY]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "embedding" in line:
-            process.send_signal(signal.SIGSTOP)
-            break
-    busy = run_command("run", "--home", home, "--day", DAY)
-    assert busy.status == 1
-    assert "another imdb-pipeline run is at work" in busy.err
-    process.kill()
-    process.communicate()
+    with started(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "embedding" in line:
+                process.send_signal(signal.SIGSTOP)
+                break
+        busy = run_command("run", "--home", home, "--day", DAY)
+        assert busy.status == 1
+        assert "another imdb-pipeline run is at work" in busy.err
     again = run_command("run", "--home", home, "--day", DAY)
     assert again.status == 0, again.err
     assert "was killed; it is closed now" in again.out
@@ -488,13 +488,13 @@ def test_ctrl_c_costs_one_line_and_the_next_run_goes_on_from_what_is_held(tmp_pa
     home = tmp_path / "home"
     command = [sys.executable, "-u", "-m", "imdb_pipeline.cli", "run", "--home", str(home), "--day", DAY]
     source = ["--source", str(write_dumps(tmp_path / "source"))]
-    process = subprocess.Popen([*command, *source], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "movie_documents" in line:
-            process.send_signal(signal.SIGINT)
-            break
-    _, errors = process.communicate(timeout=120)
+    with started([*command, *source], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "movie_documents" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        _, errors = process.communicate()
     assert process.returncode == 130
     assert errors.strip().splitlines() == [
         "imdb-pipeline: stopped; run the same command again, it goes on from what is held"

@@ -1,5 +1,6 @@
 """Publishing: revisions, pointers, releases, locks, expiry, recovery, damaged files."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from imdb_pipeline.errors import InputError, NotPublishedError, PipelineError
 from imdb_pipeline.locks import held_partitions
 from imdb_pipeline.store import Pool, Store, step_key, write_atomically
+from imdb_pipeline_tests.children import started
 from imdb_pipeline_tests.crash import ROOT, run_child
 
 DAY = "2026-01-02"
@@ -360,25 +362,15 @@ def test_a_day_that_is_being_made_is_refused_to_another_thread(tmp_path):
     assert list((tmp_path / ".locks").iterdir()) == []
 
 
-def start(function, *arguments):
-    """Start a child that prints a line when it is ready and ends with its stdin."""
-    command = [
-        sys.executable,
-        "-m",
-        "imdb_pipeline_tests.crash",
-        "none",
-        f"{__name__}:{function}",
-        *map(str, arguments),
-    ]
-    child = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT.parent)},
-    )
-    assert child.stdout is not None
-    return child, child.stdout.readline().strip()
+@contextlib.contextmanager
+def at_work(function, *arguments):
+    """A child that prints a line when it is at work and ends with its stdin."""
+    command = [sys.executable, "-m", "imdb_pipeline_tests.crash", "none", f"{__name__}:{function}", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT.parent)}
+    with started(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline().strip() == "at work"
+        yield child
 
 
 def make_the_day(root, text):
@@ -398,24 +390,22 @@ def make_the_day(root, text):
 
 def test_of_two_processes_that_make_a_day_one_wins_and_the_other_says_so(tmp_path):
     store = Store(tmp_path)
-    first, at_work = start("make_the_day", tmp_path, "first")
-    assert at_work == "at work"
-    assert [(held["asset"], held["day"], held["pid"]) for held in held_partitions(tmp_path / ".locks")] == [
-        ("movies", DAY, first.pid)
-    ]
-    second = run_child(f"{__name__}:make_the_day", tmp_path, "second")
-    assert second.stdout.strip() == f"another run is making movies of {DAY}; wait for its end"
-    assert store.recover() == [], "the first is alive"
-    first.communicate()
+    with at_work("make_the_day", tmp_path, "first") as first:
+        assert [(held["asset"], held["day"], held["pid"]) for held in held_partitions(tmp_path / ".locks")] == [
+            ("movies", DAY, first.pid)
+        ]
+        second = run_child(f"{__name__}:make_the_day", tmp_path, "second")
+        assert second.stdout.strip() == f"another run is making movies of {DAY}; wait for its end"
+        assert store.recover() == [], "the first is alive"
+        first.communicate()
     assert store.get("movies", DAY).file("data.txt").read_text() == "first"
     assert held_partitions(tmp_path / ".locks") == []
 
 
 def test_a_killed_process_holds_no_lock_and_its_staging_goes(tmp_path):
     store = Store(tmp_path)
-    child, _ = start("make_the_day", tmp_path, "half")
-    child.kill()
-    child.communicate()
+    with at_work("make_the_day", tmp_path, "half"):
+        pass  # in the end it is killed
     with store.lock("movies", DAY):
         pass
     (left,) = (tmp_path / ".staging").iterdir()
