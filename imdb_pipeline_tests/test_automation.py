@@ -64,8 +64,17 @@ def schedule(home, name: str) -> Any:
         return getattr(automation, name)(context, home=Home(path=str(home)))
 
 
-def add_run(instance: dg.DagsterInstance, status: dg.DagsterRunStatus, **tags: str) -> dg.DagsterRun:
-    return instance.create_run_for_job(defs.resolve_job_def("daily"), tags=tags, status=status)
+def add_run(
+    instance: dg.DagsterInstance,
+    status: dg.DagsterRunStatus,
+    job: str = "daily",
+    assets: list[str] | None = None,
+    /,
+    **tags: str,
+) -> dg.DagsterRun:
+    selected = None if assets is None else frozenset(map(dg.AssetKey, assets))
+    definition = defs.resolve_job_def(job)
+    return instance.create_run_for_job(definition, tags=tags, status=status, asset_selection=selected)
 
 
 def snapshot_id(home) -> str:
@@ -177,14 +186,15 @@ def webhook():
         yield found
 
 
-def watch(home, url: str, webhook: str) -> None:
-    (home / "settings.toml").write_text(f'source = "{url}"\n[alerts]\nwebhook = "{webhook}"\nstale_hours = 36\n')
+def tell(home, webhook: str) -> None:
+    with (home / "settings.toml").open("a") as file:
+        file.write(f'\n[alerts]\nwebhook = "{webhook}"\nstale_hours = 36\n')
 
 
 @pytest.mark.extra
-def test_a_failed_refresh_old_data_and_the_recovery_are_told_once_each(home, source, url, webhook):
+def test_a_failed_refresh_old_data_and_the_recovery_are_told_once_each(home, source, webhook):
     address, told = webhook
-    watch(home, url, address)
+    tell(home, address)
     good = (source / "title.ratings.tsv.gz").read_bytes()
     (source / "title.ratings.tsv.gz").write_bytes(good[:-9])
     date_files(source, NOON)
@@ -203,11 +213,13 @@ def test_a_failed_refresh_old_data_and_the_recovery_are_told_once_each(home, sou
     assert [each["event"] for each in told[3:]] == ["data_fresh"]
 
 
-def test_the_sensors_tell_of_runs_that_the_daemon_started(home, url, webhook):
+@pytest.mark.parametrize(("job", "day"), [("daily", DAY), ("training", DAY), ("housekeeping", None)])
+def test_the_sensors_tell_of_runs_that_the_daemon_started(home, webhook, job, day):
     address, told = webhook
-    watch(home, url, address)
+    tell(home, address)
     with open_instance(home) as instance:
-        run = add_run(instance, dg.DagsterRunStatus.STARTED, **{automation.PARTITION_TAG: DAY})
+        tags = {automation.PARTITION_TAG: day} if day else {}
+        run = add_run(instance, dg.DagsterRunStatus.STARTED, job, **tags)
         instance.report_run_failed(run)
         failure = next(
             entry.get_dagster_event()
@@ -215,13 +227,18 @@ def test_the_sensors_tell_of_runs_that_the_daemon_started(home, url, webhook):
         )
         context = dg.build_run_status_sensor_context("failed_runs", failure, instance, run)
         automation.failed_runs(context.for_run_failure(), home=Home(path=str(home)))
-        assert [(each["event"], each["day"], each["run_id"]) for each in told] == [("run_failed", DAY, run.run_id)]
+        assert [(each["event"], each["day"], each["run_id"]) for each in told] == [("run_failed", day, run.run_id)]
         context = dg.build_run_status_sensor_context("succeeded_runs", failure, instance, run)
         automation.succeeded_runs(context, home=Home(path=str(home)))
     assert told[-1]["event"] == "run_recovered"
 
 
-def test_the_watchdog_says_how_old_the_data_is(home, url):
+def test_the_webhook_is_told_of_all_that_runs_by_itself():
+    started = {schedule.job_name for schedule in automation.SCHEDULES} | {job.name for job in automation.new_dumps.jobs}
+    assert started <= {job.name for job in automation.WATCHED}
+
+
+def test_the_watchdog_says_how_old_the_data_is_and_tells_it_though_it_can_mend_nothing(home, webhook):
     def says() -> str:
         with open_instance(home) as instance:
             tick: Any = automation.watchdog(dg.build_sensor_context(instance=instance), home=Home(path=str(home)))
@@ -281,3 +298,27 @@ def test_housekeeping_recovers_and_collects(home):
         )
     assert result.success
     assert not left.exists()
+
+
+def test_housekeeping_that_fails_says_in_one_line_what_is_wrong(held_home, tmp_path, webhook):
+    home = copy_home(held_home, tmp_path / "copy")
+    address, told = webhook
+    tell(home, address)
+    (manifest,) = (home / "store" / "movies").glob("*/*/manifest.json")
+    manifest.write_text("garbage")
+    with open_instance(home) as instance:
+        job = defs.resolve_job_def("housekeeping")
+        result = job.execute_in_process(
+            instance=instance,
+            run_config={"resources": {"home": {"config": {"path": str(home)}}}},
+            raise_on_error=False,
+        )
+        assert not result.success
+        run = instance.get_run_by_id(result.run_id)
+        assert run is not None
+        (failure,) = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+        context = dg.build_run_status_sensor_context("failed_runs", failure.get_dagster_event(), instance, run)
+        automation.failed_runs(context.for_run_failure(), home=Home(path=str(home)))
+    assert [(each["event"], each["day"]) for each in told] == [("run_failed", None)]
+    assert told[0]["message"].count("\n") == 0
+    assert str(manifest.parent) in told[0]["message"]

@@ -75,16 +75,16 @@ everything_and_study = dg.define_asset_job(
     selection=_GRAPH | dg.AssetSelection.assets("study_reproduction"),
     description="The whole graph of a day, and the study done again: `run --preset study`.",
 )
-_WATCHED = [everything, daily, training, everything_and_study]
 
 
 @dg.op(description="Deletes what killed runs left, what [retention] does not keep, and what old runs printed.")
 def clean_up(context: dg.OpExecutionContext, home: Home) -> None:
-    for line in home.store.recover():
-        context.log.info(line)
     now = datetime.now(UTC)
-    delete_old_output(context.instance, jobs=[job.name for job in JOBS], assets=[*ALL_STAGES], now=now)
-    collected = collect(home.store, home.settings().retention, today=now.date())
+    with failures(home):
+        for line in home.store.recover():
+            context.log.info(line)
+        delete_old_output(context.instance, jobs=[job.name for job in JOBS], assets=[*ALL_STAGES], now=now)
+        collected = collect(home.store, home.settings().retention, today=now.date())
     if collected.busy:
         context.log.info("a run is at work; nothing was collected")
     for shard in collected.damaged:
@@ -130,6 +130,10 @@ def restore_a_champion():
 @dg.job(description="Recovery after kills, and retention.")
 def housekeeping():
     clean_up()
+
+
+WATCHED = [everything, daily, training, everything_and_study, housekeeping]
+"""Of these the webhook is told."""
 
 
 def request_refresh(
@@ -309,14 +313,20 @@ def tell_staleness(home: Home) -> str:
 
 
 @dg.run_failure_sensor(
-    monitored_jobs=_WATCHED,
+    monitored_jobs=WATCHED,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Tells the webhook that a day's run failed.",
+    description="Tells the webhook that a day's run, a training or the housekeeping failed.",
 )
 def failed_runs(context: dg.RunFailureSensorContext, home: Home):
     run = context.dagster_run
-    day = run.tags.get(PARTITION_TAG, "")
-    alerts.tell_failure(home.folder, home.settings(), day=day, run_id=run.run_id, message=_reason(context))
+    alerts.tell_failure(
+        home.folder,
+        home.settings(),
+        job=run.job_name,
+        day=run.tags.get(PARTITION_TAG),
+        run_id=run.run_id,
+        message=_reason(context),
+    )
 
 
 def _reason(context: dg.RunFailureSensorContext) -> str:
@@ -332,15 +342,16 @@ def _reason(context: dg.RunFailureSensorContext) -> str:
 
 @dg.run_status_sensor(
     run_status=dg.DagsterRunStatus.SUCCESS,
-    monitored_jobs=_WATCHED,
+    monitored_jobs=WATCHED,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Tells the webhook that a day's run succeeded again.",
+    description="Tells the webhook that a day's run, a training or the housekeeping succeeded again.",
 )
 def succeeded_runs(context: dg.RunStatusSensorContext, home: Home):
     run = context.dagster_run
-    alerts.tell_success(home.folder, home.settings(), day=run.tags.get(PARTITION_TAG, ""), run_id=run.run_id)
+    day = run.tags.get(PARTITION_TAG)
+    alerts.tell_success(home.folder, home.settings(), job=run.job_name, day=day, run_id=run.run_id)
 
 
-JOBS = [*_WATCHED, studying, evaluating, restore_a_champion, housekeeping]
+JOBS = [*WATCHED, studying, evaluating, restore_a_champion]
 SCHEDULES = [late_refresh, retraining, cleaning]
 SENSORS = [new_dumps, watchdog, failed_runs, succeeded_runs]
