@@ -34,7 +34,7 @@ ASKING_SECONDS = 2.0
 PATIENT_SECONDS = 30.0
 """The same for the late schedule: a slow server shall not stop the pipeline."""
 ATTEMPTS = 3
-"""Runs of the same four files that may fail before the sensor leaves them alone."""
+"""Runs of the same four files that may fail or be canceled before the sensor leaves them alone."""
 PARTITION_TAG = "dagster/partition"
 _CLAIMED = timedelta(hours=1)
 _TAGS = {REUSE_TAG: "yes"}
@@ -45,6 +45,7 @@ _AT_WORK = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
+_ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 _GRAPH = dg.AssetSelection.assets(*STAGES)
 everything = dg.define_asset_job(
@@ -75,6 +76,7 @@ everything_and_study = dg.define_asset_job(
     selection=_GRAPH | dg.AssetSelection.assets("study_reproduction"),
     description="The whole graph of a day, and the study done again: `run --preset study`.",
 )
+_TRAINING = {job.name for job in (everything, training, everything_and_study)}
 
 
 @dg.op(description="Deletes what killed runs left, what [retention] does not keep, and what old runs printed.")
@@ -152,10 +154,10 @@ def request_refresh(
     -------
     RunRequest
         Of ``daily``, or of ``everything`` while there is no champion; its key names the day, the four files, and how
-        often they have failed.
+        many runs of them have ended: Dagster starts no second run of a key, however the first ended.
     SkipReason
-        Nothing new, nothing to watch, at work already, refused by a gate, or the source cannot be read; the reason
-        says which.
+        Nothing new, nothing to watch, at work already, refused by a gate, or the source or the home cannot be read;
+        the reason says which.
     """
     try:
         settings = home.settings()
@@ -171,6 +173,10 @@ def request_refresh(
         return _request(home, instance, Snapshot(day, files), by=by)
     except PipelineError as error:
         return dg.SkipReason(str(error))
+    except OSError as error:
+        return dg.SkipReason(
+            f"{error.filename or home.folder}: {error.strerror or error}; check permissions and free space"
+        )
 
 
 def _request(home: Home, instance: dg.DagsterInstance, snapshot: Snapshot, *, by: str) -> dg.RunRequest | dg.SkipReason:
@@ -188,22 +194,40 @@ def _request(home: Home, instance: dg.DagsterInstance, snapshot: Snapshot, *, by
     at_work = instance.get_runs(dg.RunsFilter(tags={PARTITION_TAG: day}, statuses=_AT_WORK), limit=1)
     if at_work:
         return dg.SkipReason(f"run {at_work[0].run_id} is at work on {day}")
-    failures = instance.get_runs_count(
-        dg.RunsFilter(tags={SNAPSHOT_TAG: snapshot.id}, statuses=[dg.DagsterRunStatus.FAILURE])
-    )
-    if failures >= ATTEMPTS:
-        return dg.SkipReason(
-            f"{failures} runs of the files of {day} have failed; mend what they say, then `imdb-pipeline refresh`"
-        )
-    key = f"{day}:{snapshot.id}:{failures}"
+    job = "daily" if has_champion(home.store) else "everything"
+    trains = _at_training(instance) if job == "everything" else None
+    if trains:
+        return dg.SkipReason(f"run {trains} is training already; the files of {day} wait for its end")
+    ended = instance.get_runs(dg.RunsFilter(tags={SNAPSHOT_TAG: snapshot.id}, statuses=_ENDED))
+    succeeded = sum(run.status is dg.DagsterRunStatus.SUCCESS for run in ended)
+    # Also runs that succeeded, should the files not be held after them, are not asked for without end.
+    outcomes = [
+        (len(ended) - succeeded, "have failed or were canceled"),
+        (succeeded, "have succeeded, and they are not held"),
+    ]
+    for count, how in outcomes:
+        if count >= ATTEMPTS:
+            return dg.SkipReason(
+                f"{count} runs of the files of {day} {how}; mend what they say, then `imdb-pipeline refresh`"
+            )
+    key = f"{day}:{snapshot.id}:{len(ended)}"
     if not _claim(home, key, by=by):
         return dg.SkipReason(f"the run of the files of {day} has just been asked for")
     return dg.RunRequest(
         run_key=key,
         partition_key=day,
         tags={**_TAGS, SNAPSHOT_TAG: snapshot.id},
-        job_name="daily" if has_champion(home.store) else "everything",
+        job_name=job,
     )
+
+
+def _at_training(instance: dg.DagsterInstance) -> str | None:
+    """Return the id of a run that is to train and has not ended."""
+    for run in instance.get_runs(dg.RunsFilter(statuses=_AT_WORK)):
+        selected = run.asset_selection
+        if dg.AssetKey("champion") in selected if selected else run.job_name in _TRAINING:
+            return run.run_id
+    return None
 
 
 def _claim(home: Home, key: str, *, by: str) -> bool:
@@ -215,8 +239,9 @@ def _claim(home: Home, key: str, *, by: str) -> bool:
         now = datetime.now(UTC)
         try:
             last = json.loads(path.read_bytes())
-            others = last["key"] == key and last["by"] != by
-            if others and now - datetime.fromisoformat(last["at"]) < _CLAIMED:
+            if last["key"] == key and last["by"] == by:
+                return True  # as of then: who asks again and again in vain shall not keep the other from it
+            if last["key"] == key and now - datetime.fromisoformat(last["at"]) < _CLAIMED:
                 return False
         except (FileNotFoundError, KeyError, TypeError, ValueError):
             pass  # nobody has asked yet, or what is written cannot be read
@@ -271,6 +296,9 @@ def retraining(context: dg.ScheduleEvaluationContext, home: Home):
             return dg.SkipReason(f"the champion of {trained[-1]} is {age} days old, of {settings.training.every_days}")
         if trained[-1] == current["day"]:
             return dg.SkipReason(f"the newest day, {trained[-1]}, has been trained on already")
+    trains = _at_training(context.instance)
+    if trains:
+        return dg.SkipReason(f"run {trains} is training already")
     return dg.RunRequest(run_key=f"training:{current['day']}", partition_key=current["day"], tags=_TAGS)
 
 
@@ -292,9 +320,12 @@ def cleaning(context: dg.ScheduleEvaluationContext):
     "older than [alerts] stale_hours.",
 )
 def watchdog(context: dg.SensorEvaluationContext, home: Home):
-    close_dead_workers(context.instance, home.folder)
-    home.store.recover()
-    return dg.SkipReason(tell_staleness(home))
+    try:
+        close_dead_workers(context.instance, home.folder)
+        home.store.recover()
+    finally:  # data grows old just where these fail, and then the tick does too
+        found = tell_staleness(home)
+    return dg.SkipReason(found)
 
 
 def tell_staleness(home: Home) -> str:
