@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.dumps.transport import without_userinfo
+from imdb_pipeline.published import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,6 +32,12 @@ _ATTEMPTS = 2
 _PAUSE_SECONDS = 0.5
 _LOCK_SECONDS = 30.0
 _TEXT_CHARACTERS = 500
+_MAKES_UP_FOR = {
+    "everything": {"everything", "daily", "training"},
+    "everything_and_study": {"everything_and_study", "everything", "daily", "training"},
+    "daily": {"daily", "everything"},  # a first run that failed once the champion was there is gone on with by `daily`
+}
+"""Job to the jobs whose failures its success ends; one that is not here ends its own."""
 
 
 @dataclass(frozen=True)
@@ -38,54 +45,72 @@ class _Told:
     """What has been told and not yet recovered from."""
 
     failed: dict[str, str] = field(default_factory=dict)
-    """day to the id of its first failed run"""
+    """job and day, as ``_run_of`` names them, to the id of the first failed run"""
     stale: bool = False
 
 
 @dataclass(frozen=True)
 class _News:
     event: str
-    day: str
+    day: str | None
     run_id: str | None
     message: str
     text: str
     after: _Told
 
 
-def tell_failure(home: Path, settings: Settings, *, day: str, run_id: str, message: str) -> dict[str, Any] | None:
-    """Post ``run_failed``, once for each day until a run of it or of a later day succeeds.
+def tell_failure(
+    home: Path, settings: Settings, *, job: str, day: str | None, run_id: str, message: str
+) -> dict[str, Any] | None:
+    """Post ``run_failed``, once for each job and day until a run that makes up for it succeeds.
+
+    Parameters
+    ----------
+    day
+        YYYY-MM-DD; None for a job that is of no day.
 
     Returns
     -------
     dict or None
-        The JSON that was posted; None where there is no webhook, it did not take it, or the day has been told.
+        The JSON that was posted; None where there is no webhook, it did not take it, or it has been told.
     """
+    run = _run_of(job, day)
 
     def news(told: _Told) -> _News | None:
-        if day in told.failed:
+        if run in told.failed:
             return None
-        text = f"the run of {day} failed: {message}"
-        return _News("run_failed", day, run_id, message, text, replace(told, failed={**told.failed, day: run_id}))
+        after = replace(told, failed={**told.failed, run: run_id})
+        return _News("run_failed", day, run_id, message, f"{run} failed: {message}", after)
 
     return _tell(home, settings, news, datetime.now(UTC))
 
 
-def tell_success(home: Path, settings: Settings, *, day: str, run_id: str) -> dict[str, Any] | None:
-    """Post ``run_recovered`` if a failure of this day or of an earlier one has been told.
+def tell_success(home: Path, settings: Settings, *, job: str, day: str | None, run_id: str) -> dict[str, Any] | None:
+    """Post ``run_recovered`` if a failure has been told that this success makes up for: of the day or an earlier one,
+    by the same job or by one that makes no more.
 
     A success of an earlier day than the failed one, a backfill, is no recovery. Returns as ``tell_failure`` does.
     """
 
     def news(told: _Told) -> _News | None:
-        over = sorted(failed for failed in told.failed if failed <= day)
+        over = sorted(run for run in told.failed if _makes_up(job, day, run))
         if not over:
             return None
         message = f"recovered from the failure of {', '.join(over)}"
-        left = {failed: run for failed, run in told.failed.items() if failed > day}
-        text = f"the run of {day} succeeded: {message}"
+        left = {run: first for run, first in told.failed.items() if run not in over}
+        text = f"{_run_of(job, day)} succeeded: {message}"
         return _News("run_recovered", day, run_id, message, text, replace(told, failed=left))
 
     return _tell(home, settings, news, datetime.now(UTC))
+
+
+def _run_of(job: str, day: str | None) -> str:
+    return f"{job} of {day}" if day else job
+
+
+def _makes_up(job: str, day: str | None, failed: str) -> bool:
+    failed_job, _, failed_day = failed.partition(" of ")
+    return failed_job in _MAKES_UP_FOR.get(job, {job}) and failed_day <= (day or "")
 
 
 def check_staleness(
@@ -242,7 +267,10 @@ def _read(home: Path) -> _Told:
 
     path = _state_path(home)
     try:
-        return TypeAdapter(_Told).validate_json(path.read_bytes())
+        told = TypeAdapter(_Told).validate_json(path.read_bytes())
+        # Earlier versions kept the day alone.
+        failed = {_run_of("daily", run) if DAY.fullmatch(run) else run: first for run, first in told.failed.items()}
+        return replace(told, failed=failed)
     except FileNotFoundError:
         return _Told()
     except (OSError, ValidationError) as error:

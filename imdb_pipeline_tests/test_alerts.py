@@ -87,12 +87,19 @@ def webhook() -> Iterator[Webhook]:
         thread.join()
 
 
-def fail(home: Path, hook: Webhook, day: str = DAY, run_id: str = "r1", message: str = "a gate failed"):
-    return tell_failure(home, hook.settings, day=day, run_id=run_id, message=message)
+def fail(
+    home: Path,
+    hook: Webhook,
+    day: str | None = DAY,
+    run_id: str = "r1",
+    message: str = "a gate failed",
+    job: str = "daily",
+):
+    return tell_failure(home, hook.settings, job=job, day=day, run_id=run_id, message=message)
 
 
-def succeed(home: Path, hook: Webhook, day: str = DAY, run_id: str = "r2"):
-    return tell_success(home, hook.settings, day=day, run_id=run_id)
+def succeed(home: Path, hook: Webhook, day: str | None = DAY, run_id: str = "r2", job: str = "daily"):
+    return tell_success(home, hook.settings, job=job, day=day, run_id=run_id)
 
 
 def check(home: Path, hook: Webhook, age_hours: float):
@@ -117,7 +124,7 @@ def test_a_failure_and_its_recovery_are_told_once_each(tmp_path, webhook):
         "day": DAY,
         "run_id": "r1",
         "message": "a gate failed",
-        "text": f"imdb_pipeline: the run of {DAY} failed: a gate failed",
+        "text": f"imdb_pipeline: daily of {DAY} failed: a gate failed",
     }
     assert recovered is not None
     assert (recovered["event"], recovered["day"], recovered["run_id"]) == ("run_recovered", DAY, "r2")
@@ -130,7 +137,7 @@ def test_each_failed_day_is_told_and_a_later_success_recovers_all_before_it(tmp_
     recovered = succeed(tmp_path, webhook, LATER)
     assert webhook.events == ["run_failed", "run_failed", "run_recovered"]
     assert recovered is not None
-    assert recovered["message"] == f"recovered from the failure of {DAY}, {LATER}"
+    assert recovered["message"] == f"recovered from the failure of daily of {DAY}, daily of {LATER}"
     assert succeed(tmp_path, webhook, DAY) is None
 
 
@@ -139,6 +146,59 @@ def test_a_backfill_of_an_earlier_day_is_no_recovery(tmp_path, webhook):
     assert succeed(tmp_path, webhook, DAY) is None
     assert fail(tmp_path, webhook, LATER) is None
     assert succeed(tmp_path, webhook, LATER) is not None
+
+
+@pytest.mark.parametrize(
+    ("failed", "succeeded", "over"),
+    [
+        ("training", "daily", False),
+        ("training", "training", True),
+        ("training", "everything", True),
+        ("daily", "training", False),
+        ("daily", "everything", True),
+        ("everything", "training", False),
+        ("everything", "daily", True),
+        ("everything", "everything_and_study", True),
+        ("everything_and_study", "everything", False),
+        ("evaluate", "everything", False),
+        ("evaluate", "evaluate", True),
+        ("housekeeping", "daily", False),
+    ],
+)
+def test_a_failure_is_over_when_a_run_succeeds_that_makes_all_of_it(tmp_path, webhook, failed, succeeded, over):
+    fail(tmp_path, webhook, job=failed)
+    assert (succeed(tmp_path, webhook, LATER, job=succeeded) is not None) == over
+    assert (fail(tmp_path, webhook, job=failed) is not None) == over
+
+
+def test_failures_of_two_jobs_of_a_day_are_told_and_each_is_named(tmp_path, webhook):
+    fail(tmp_path, webhook)
+    training = fail(tmp_path, webhook, job="training")
+    assert training is not None
+    assert training["text"] == f"imdb_pipeline: training of {DAY} failed: a gate failed"
+    recovered = succeed(tmp_path, webhook, LATER, job="everything")
+    assert recovered is not None
+    assert recovered["message"] == f"recovered from the failure of daily of {DAY}, training of {DAY}"
+    assert webhook.events == ["run_failed", "run_failed", "run_recovered"]
+
+
+def test_a_job_that_is_of_no_day_is_told_once_until_it_succeeds(tmp_path, webhook):
+    told = fail(tmp_path, webhook, None, job="housekeeping")
+    assert told is not None
+    assert (told["day"], told["text"]) == (None, "imdb_pipeline: housekeeping failed: a gate failed")
+    assert fail(tmp_path, webhook, None, job="housekeeping") is None
+    recovered = succeed(tmp_path, webhook, None, job="housekeeping")
+    assert recovered is not None
+    assert (recovered["day"], recovered["message"]) == (None, "recovered from the failure of housekeeping")
+    assert succeed(tmp_path, webhook, None, job="housekeeping") is None
+
+
+def test_what_an_earlier_version_told_is_known(tmp_path, webhook):
+    (tmp_path / "alerts.json").write_text(f'{{"failed": {{"{DAY}": "r0"}}, "stale": true}}')
+    assert fail(tmp_path, webhook) is None
+    assert check(tmp_path, webhook, 99) is None
+    assert succeed(tmp_path, webhook, LATER) is not None
+    assert fail(tmp_path, webhook) is not None
 
 
 def test_stale_data_is_told_once_and_so_is_fresh_data(tmp_path, webhook):
@@ -165,8 +225,8 @@ def test_staleness_and_failure_do_not_hide_each_other(tmp_path, webhook):
 
 
 def test_nobody_is_told_without_a_webhook(tmp_path):
-    assert tell_failure(tmp_path, Settings(), day=DAY, run_id="r", message="m") is None
-    assert tell_success(tmp_path, Settings(), day=DAY, run_id="r") is None
+    assert tell_failure(tmp_path, Settings(), job="daily", day=DAY, run_id="r", message="m") is None
+    assert tell_success(tmp_path, Settings(), job="daily", day=DAY, run_id="r") is None
     assert check_staleness(tmp_path, Settings(), age_hours=99, day=DAY, now=NOW) is None
     assert list(tmp_path.iterdir()) == []
 
@@ -211,7 +271,7 @@ def closed_port() -> int:
 def test_a_webhook_that_cannot_be_reached_is_a_warning_without_its_address(tmp_path, caplog, address):
     caplog.set_level(logging.DEBUG)
     settings = Settings(alerts=AlertSettings(webhook=address.format(port=closed_port(), secret=SECRET)))
-    assert tell_failure(tmp_path, settings, day=DAY, run_id="r", message="m") is None
+    assert tell_failure(tmp_path, settings, job="daily", day=DAY, run_id="r", message="m") is None
     (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert "run_failed was not told" in warning
     assert SECRET not in caplog.text
@@ -280,7 +340,8 @@ def test_processes_that_fail_at_once_tell_it_once(tmp_path, webhook):
         "import sys; from pathlib import Path; from imdb_pipeline.alerts import tell_failure;"
         "from imdb_pipeline.settings import AlertSettings, Settings;"
         "settings = Settings(alerts=AlertSettings(webhook=sys.argv[2]));"
-        "print(tell_failure(Path(sys.argv[1]), settings, day=sys.argv[3], run_id='r', message='m') is not None)"
+        "told = tell_failure(Path(sys.argv[1]), settings, job='daily', day=sys.argv[3], run_id='r', message='m');"
+        "print(told is not None)"
     )
     command = [sys.executable, "-c", code, str(tmp_path), webhook.address, DAY]
     children = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]

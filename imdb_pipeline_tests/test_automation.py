@@ -1,6 +1,8 @@
 """The sensors and schedules: when they ask for a run, when they do not, and whom they tell."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -29,6 +31,12 @@ from imdb_pipeline_tests.webhook import listening_webhook
 
 DAY = "2026-03-04"
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """A slow machine takes a while for four questions; the first that a process asks makes what TLS needs."""
+    monkeypatch.setattr(automation, "ASKING_SECONDS", 60.0)
 
 
 @pytest.fixture
@@ -64,8 +72,17 @@ def schedule(home, name: str) -> Any:
         return getattr(automation, name)(context, home=Home(path=str(home)))
 
 
-def add_run(instance: dg.DagsterInstance, status: dg.DagsterRunStatus, **tags: str) -> dg.DagsterRun:
-    return instance.create_run_for_job(defs.resolve_job_def("daily"), tags=tags, status=status)
+def add_run(
+    instance: dg.DagsterInstance,
+    status: dg.DagsterRunStatus,
+    job: str = "daily",
+    assets: list[str] | None = None,
+    /,
+    **tags: str,
+) -> dg.DagsterRun:
+    selected = None if assets is None else frozenset(map(dg.AssetKey, assets))
+    definition = defs.resolve_job_def(job)
+    return instance.create_run_for_job(definition, tags=tags, status=status, asset_selection=selected)
 
 
 def snapshot_id(home) -> str:
@@ -94,6 +111,16 @@ def test_of_the_sensor_and_the_late_schedule_one_gets_the_run(held_home, home, u
     assert sensor(home).run_key == request.run_key  # which Dagster does not start twice
 
 
+def test_a_sensor_that_asks_in_vain_does_not_keep_the_late_schedule_from_it(home, url, monkeypatch):
+    monkeypatch.setattr(automation, "has_champion", lambda store: True)
+    first = sensor(home)
+    claim = json.loads((home / ".requested.json").read_text())
+    asked = datetime.fromisoformat(claim["at"]) - timedelta(hours=2)
+    (home / ".requested.json").write_text(json.dumps({**claim, "at": asked.isoformat()}))
+    assert sensor(home).run_key == first.run_key
+    assert schedule(home, "late_refresh").partition_key == DAY
+
+
 def test_files_older_than_the_release_are_left_alone(home, source):
     assert run_command("refresh", "--home", home).status == 0
     date_files(source, NOON - timedelta(days=1))
@@ -106,15 +133,41 @@ def test_a_day_at_work_is_not_started_again(home):
     assert sensor(home).skip_message == f"run {run.run_id} is at work on {DAY}"
 
 
-def test_a_failed_run_is_asked_for_again_but_not_for_ever(home):
+SUCCESS, FAILURE, CANCELED = (dg.DagsterRunStatus[name] for name in ("SUCCESS", "FAILURE", "CANCELED"))
+
+
+@pytest.mark.parametrize(
+    ("statuses", "says"),
+    [
+        ([CANCELED, SUCCESS, FAILURE, CANCELED], "3 runs of the files of 2026-03-04 have failed or were canceled"),
+        ([SUCCESS] * 3, "3 runs of the files of 2026-03-04 have succeeded, and they are not held"),
+    ],
+)
+def test_files_that_are_not_held_after_a_run_are_asked_for_again_but_not_for_ever(home, statuses, says):
     keys = [sensor(home).run_key]
     with open_instance(home) as instance:
-        for _ in range(automation.ATTEMPTS):
-            add_run(instance, dg.DagsterRunStatus.FAILURE, **{SNAPSHOT_TAG: snapshot_id(home)})
+        for status in statuses:
+            add_run(instance, status, **{SNAPSHOT_TAG: snapshot_id(home)})
             outcome = sensor(home)
             keys.append(getattr(outcome, "run_key", None) or outcome.skip_message)
-    assert len(set(keys)) == automation.ATTEMPTS + 1
-    assert "3 runs of the files of 2026-03-04 have failed" in keys[-1]
+    assert len(set(keys)) == len(statuses) + 1
+    assert says in keys[-1]
+
+
+def test_where_there_is_no_champion_the_next_day_waits_for_the_training_that_makes_one(home):
+    tags = {automation.PARTITION_TAG: "2026-03-03"}
+    with open_instance(home) as instance:
+        refreshing = add_run(instance, dg.DagsterRunStatus.STARTED, "everything", ["movies"], **tags)
+        assert sensor(home).job_name == "everything"
+        instance.delete_run(refreshing.run_id)
+        run = add_run(instance, dg.DagsterRunStatus.STARTED, "everything", **tags)
+    assert f"run {run.run_id} is training already" in sensor(home).skip_message
+
+
+@pytest.mark.parametrize("name", [".run.lock", ".requested.lock"])
+def test_a_home_that_cannot_be_written_costs_the_sensor_a_tick_that_says_so(home, name):
+    (home / name).mkdir()
+    assert sensor(home).skip_message.startswith(f"{home / name}: ")
 
 
 def test_refused_files_wait_for_others_or_for_somebodys_word(home, source):
@@ -135,8 +188,16 @@ def test_files_of_two_days_are_waited_for(home, source):
     assert "name.basics.tsv.gz of 2026-03-03" in sensor(home).skip_message
 
 
-@pytest.mark.parametrize(("fault", "says"), [(drip(head=True), "in time"), (instead(503), "503")])
-def test_a_server_that_does_not_answer_costs_a_tick_and_no_more(home, source, fault, says):
+@pytest.mark.parametrize(
+    ("fault", "seconds", "says"),
+    [
+        # A tenth of the time is left for saying it: a second, and the head would take a minute.
+        pytest.param(drip(head=True, pause_seconds=0.3), 10.0, "in time", marks=pytest.mark.extra),
+        (instead(503), 60.0, "503"),
+    ],
+)
+def test_a_server_that_does_not_answer_costs_a_tick_and_no_more(home, source, monkeypatch, fault, seconds, says):
+    monkeypatch.setattr(automation, "ASKING_SECONDS", seconds)
     with serve(source, {"HEAD title.basics.tsv.gz": repeat(fault)}) as (address, _):
         (home / "settings.toml").write_text(f'source = "{address}"\n')
         assert says in sensor(home).skip_message
@@ -152,17 +213,31 @@ def test_training_waits_for_its_cadence_and_for_a_new_day(held_home, tmp_path):
     assert "has been trained on already" in skipped or "days old, of 7" in skipped
 
 
-def test_a_run_whose_process_was_killed_is_closed_and_one_at_work_is_not(home):
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+def test_training_waits_for_the_one_that_is_at_work(held_home, tmp_path):
+    home = copy_home(held_home, tmp_path / "copy")
+    shutil.rmtree(home / "store" / "champion")
+    day = schedule(home, "retraining").partition_key
+    assert day == Store(home / "store").released("movies").day
     with open_instance(home) as instance:
-        dead = add_run(instance, dg.DagsterRunStatus.STARTED)
-        living = add_run(instance, dg.DagsterRunStatus.STARTED)
-        instance.report_engine_event("started", dead, EngineEventData.in_process(child.pid))
-        instance.report_engine_event("started", living, EngineEventData.in_process(os.getpid()))
-        close_dead_workers(instance, home)
-        assert instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])) == 2
-        child.kill()
-        child.wait()
+        run = add_run(instance, dg.DagsterRunStatus.STARTING, "training", **{automation.PARTITION_TAG: day})
+    assert schedule(home, "retraining").skip_message == f"run {run.run_id} is training already"
+
+
+def test_a_run_whose_process_was_killed_is_closed_and_one_at_work_is_not(home):
+    with (
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as child,
+        open_instance(home) as instance,
+    ):
+        try:
+            dead = add_run(instance, dg.DagsterRunStatus.STARTED)
+            living = add_run(instance, dg.DagsterRunStatus.STARTED)
+            instance.report_engine_event("started", dead, EngineEventData.in_process(child.pid))
+            instance.report_engine_event("started", living, EngineEventData.in_process(os.getpid()))
+            close_dead_workers(instance, home)
+            assert instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])) == 2
+        finally:
+            child.kill()
+            child.wait()
         close_dead_workers(instance, home)
         (open_run,) = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
         assert open_run.run_id == living.run_id
@@ -177,14 +252,15 @@ def webhook():
         yield found
 
 
-def watch(home, url: str, webhook: str) -> None:
-    (home / "settings.toml").write_text(f'source = "{url}"\n[alerts]\nwebhook = "{webhook}"\nstale_hours = 36\n')
+def tell(home, webhook: str) -> None:
+    with (home / "settings.toml").open("a") as file:
+        file.write(f'\n[alerts]\nwebhook = "{webhook}"\nstale_hours = 36\n')
 
 
 @pytest.mark.extra
-def test_a_failed_refresh_old_data_and_the_recovery_are_told_once_each(home, source, url, webhook):
+def test_a_failed_refresh_old_data_and_the_recovery_are_told_once_each(home, source, webhook):
     address, told = webhook
-    watch(home, url, address)
+    tell(home, address)
     good = (source / "title.ratings.tsv.gz").read_bytes()
     (source / "title.ratings.tsv.gz").write_bytes(good[:-9])
     date_files(source, NOON)
@@ -203,11 +279,13 @@ def test_a_failed_refresh_old_data_and_the_recovery_are_told_once_each(home, sou
     assert [each["event"] for each in told[3:]] == ["data_fresh"]
 
 
-def test_the_sensors_tell_of_runs_that_the_daemon_started(home, url, webhook):
+@pytest.mark.parametrize(("job", "day"), [("daily", DAY), ("training", DAY), ("housekeeping", None)])
+def test_the_sensors_tell_of_runs_that_the_daemon_started(home, webhook, job, day):
     address, told = webhook
-    watch(home, url, address)
+    tell(home, address)
     with open_instance(home) as instance:
-        run = add_run(instance, dg.DagsterRunStatus.STARTED, **{automation.PARTITION_TAG: DAY})
+        tags = {automation.PARTITION_TAG: day} if day else {}
+        run = add_run(instance, dg.DagsterRunStatus.STARTED, job, **tags)
         instance.report_run_failed(run)
         failure = next(
             entry.get_dagster_event()
@@ -215,13 +293,18 @@ def test_the_sensors_tell_of_runs_that_the_daemon_started(home, url, webhook):
         )
         context = dg.build_run_status_sensor_context("failed_runs", failure, instance, run)
         automation.failed_runs(context.for_run_failure(), home=Home(path=str(home)))
-        assert [(each["event"], each["day"], each["run_id"]) for each in told] == [("run_failed", DAY, run.run_id)]
+        assert [(each["event"], each["day"], each["run_id"]) for each in told] == [("run_failed", day, run.run_id)]
         context = dg.build_run_status_sensor_context("succeeded_runs", failure, instance, run)
         automation.succeeded_runs(context, home=Home(path=str(home)))
     assert told[-1]["event"] == "run_recovered"
 
 
-def test_the_watchdog_says_how_old_the_data_is(home, url):
+def test_the_webhook_is_told_of_all_that_runs_by_itself():
+    started = {schedule.job_name for schedule in automation.SCHEDULES} | {job.name for job in automation.new_dumps.jobs}
+    assert started <= {job.name for job in automation.WATCHED}
+
+
+def test_the_watchdog_says_how_old_the_data_is_and_tells_it_though_it_can_mend_nothing(home, webhook):
     def says() -> str:
         with open_instance(home) as instance:
             tick: Any = automation.watchdog(dg.build_sensor_context(instance=instance), home=Home(path=str(home)))
@@ -230,6 +313,13 @@ def test_the_watchdog_says_how_old_the_data_is(home, url):
     assert "nothing is released" in says()
     assert run_command("refresh", "--home", home).status == 0
     assert f"the data of {DAY} is" in says()
+    address, told = webhook
+    tell(home, address)
+    (home / ".run.lock").unlink(missing_ok=True)
+    (home / ".run.lock").mkdir()
+    with pytest.raises(OSError, match=r"\.run\.lock"):  # the tick fails, for somebody to see
+        says()
+    assert [each["event"] for each in told] == ["data_stale"]
 
 
 @pytest.mark.parametrize(
@@ -281,3 +371,27 @@ def test_housekeeping_recovers_and_collects(home):
         )
     assert result.success
     assert not left.exists()
+
+
+def test_housekeeping_that_fails_says_in_one_line_what_is_wrong(held_home, tmp_path, webhook):
+    home = copy_home(held_home, tmp_path / "copy")
+    address, told = webhook
+    tell(home, address)
+    (manifest,) = (home / "store" / "movies").glob("*/*/manifest.json")
+    manifest.write_text("garbage")
+    with open_instance(home) as instance:
+        job = defs.resolve_job_def("housekeeping")
+        result = job.execute_in_process(
+            instance=instance,
+            run_config={"resources": {"home": {"config": {"path": str(home)}}}},
+            raise_on_error=False,
+        )
+        assert not result.success
+        run = instance.get_run_by_id(result.run_id)
+        assert run is not None
+        (failure,) = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+        context = dg.build_run_status_sensor_context("failed_runs", failure.get_dagster_event(), instance, run)
+        automation.failed_runs(context.for_run_failure(), home=Home(path=str(home)))
+    assert [(each["event"], each["day"]) for each in told] == [("run_failed", None)]
+    assert told[0]["message"].count("\n") == 0
+    assert str(manifest.parent) in told[0]["message"]

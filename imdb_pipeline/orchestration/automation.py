@@ -34,7 +34,7 @@ ASKING_SECONDS = 2.0
 PATIENT_SECONDS = 30.0
 """The same for the late schedule: a slow server shall not stop the pipeline."""
 ATTEMPTS = 3
-"""Runs of the same four files that may fail before the sensor leaves them alone."""
+"""Runs of the same four files that may fail or be canceled before the sensor leaves them alone."""
 PARTITION_TAG = "dagster/partition"
 _CLAIMED = timedelta(hours=1)
 _TAGS = {REUSE_TAG: "yes"}
@@ -45,6 +45,7 @@ _AT_WORK = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
+_ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 _GRAPH = dg.AssetSelection.assets(*STAGES)
 everything = dg.define_asset_job(
@@ -75,16 +76,17 @@ everything_and_study = dg.define_asset_job(
     selection=_GRAPH | dg.AssetSelection.assets("study_reproduction"),
     description="The whole graph of a day, and the study done again: `run --preset study`.",
 )
-_WATCHED = [everything, daily, training, everything_and_study]
+_TRAINING = {job.name for job in (everything, training, everything_and_study)}
 
 
 @dg.op(description="Deletes what killed runs left, what [retention] does not keep, and what old runs printed.")
 def clean_up(context: dg.OpExecutionContext, home: Home) -> None:
-    for line in home.store.recover():
-        context.log.info(line)
     now = datetime.now(UTC)
-    delete_old_output(context.instance, jobs=[job.name for job in JOBS], assets=[*ALL_STAGES], now=now)
-    collected = collect(home.store, home.settings().retention, today=now.date())
+    with failures(home):
+        for line in home.store.recover():
+            context.log.info(line)
+        delete_old_output(context.instance, jobs=[job.name for job in JOBS], assets=[*ALL_STAGES], now=now)
+        collected = collect(home.store, home.settings().retention, today=now.date())
     if collected.busy:
         context.log.info("a run is at work; nothing was collected")
     for shard in collected.damaged:
@@ -132,6 +134,10 @@ def housekeeping():
     clean_up()
 
 
+WATCHED = [everything, daily, training, everything_and_study, housekeeping]
+"""Of these the webhook is told."""
+
+
 def request_refresh(
     home: Home, instance: dg.DagsterInstance, *, by: str, timeout_seconds: float
 ) -> dg.RunRequest | dg.SkipReason:
@@ -148,10 +154,10 @@ def request_refresh(
     -------
     RunRequest
         Of ``daily``, or of ``everything`` while there is no champion; its key names the day, the four files, and how
-        often they have failed.
+        many runs of them have ended: Dagster starts no second run of a key, however the first ended.
     SkipReason
-        Nothing new, nothing to watch, at work already, refused by a gate, or the source cannot be read; the reason
-        says which.
+        Nothing new, nothing to watch, at work already, refused by a gate, or the source or the home cannot be read;
+        the reason says which.
     """
     try:
         settings = home.settings()
@@ -167,6 +173,10 @@ def request_refresh(
         return _request(home, instance, Snapshot(day, files), by=by)
     except PipelineError as error:
         return dg.SkipReason(str(error))
+    except OSError as error:
+        return dg.SkipReason(
+            f"{error.filename or home.folder}: {error.strerror or error}; check permissions and free space"
+        )
 
 
 def _request(home: Home, instance: dg.DagsterInstance, snapshot: Snapshot, *, by: str) -> dg.RunRequest | dg.SkipReason:
@@ -184,22 +194,40 @@ def _request(home: Home, instance: dg.DagsterInstance, snapshot: Snapshot, *, by
     at_work = instance.get_runs(dg.RunsFilter(tags={PARTITION_TAG: day}, statuses=_AT_WORK), limit=1)
     if at_work:
         return dg.SkipReason(f"run {at_work[0].run_id} is at work on {day}")
-    failures = instance.get_runs_count(
-        dg.RunsFilter(tags={SNAPSHOT_TAG: snapshot.id}, statuses=[dg.DagsterRunStatus.FAILURE])
-    )
-    if failures >= ATTEMPTS:
-        return dg.SkipReason(
-            f"{failures} runs of the files of {day} have failed; mend what they say, then `imdb-pipeline refresh`"
-        )
-    key = f"{day}:{snapshot.id}:{failures}"
+    job = "daily" if has_champion(home.store) else "everything"
+    trains = _at_training(instance) if job == "everything" else None
+    if trains:
+        return dg.SkipReason(f"run {trains} is training already; the files of {day} wait for its end")
+    ended = instance.get_runs(dg.RunsFilter(tags={SNAPSHOT_TAG: snapshot.id}, statuses=_ENDED))
+    succeeded = sum(run.status is dg.DagsterRunStatus.SUCCESS for run in ended)
+    # Also runs that succeeded, should the files not be held after them, are not asked for without end.
+    outcomes = [
+        (len(ended) - succeeded, "have failed or were canceled"),
+        (succeeded, "have succeeded, and they are not held"),
+    ]
+    for count, how in outcomes:
+        if count >= ATTEMPTS:
+            return dg.SkipReason(
+                f"{count} runs of the files of {day} {how}; mend what they say, then `imdb-pipeline refresh`"
+            )
+    key = f"{day}:{snapshot.id}:{len(ended)}"
     if not _claim(home, key, by=by):
         return dg.SkipReason(f"the run of the files of {day} has just been asked for")
     return dg.RunRequest(
         run_key=key,
         partition_key=day,
         tags={**_TAGS, SNAPSHOT_TAG: snapshot.id},
-        job_name="daily" if has_champion(home.store) else "everything",
+        job_name=job,
     )
+
+
+def _at_training(instance: dg.DagsterInstance) -> str | None:
+    """Return the id of a run that is to train and has not ended."""
+    for run in instance.get_runs(dg.RunsFilter(statuses=_AT_WORK)):
+        selected = run.asset_selection
+        if dg.AssetKey("champion") in selected if selected else run.job_name in _TRAINING:
+            return run.run_id
+    return None
 
 
 def _claim(home: Home, key: str, *, by: str) -> bool:
@@ -211,8 +239,9 @@ def _claim(home: Home, key: str, *, by: str) -> bool:
         now = datetime.now(UTC)
         try:
             last = json.loads(path.read_bytes())
-            others = last["key"] == key and last["by"] != by
-            if others and now - datetime.fromisoformat(last["at"]) < _CLAIMED:
+            if last["key"] == key and last["by"] == by:
+                return True  # as of then: who asks again and again in vain shall not keep the other from it
+            if last["key"] == key and now - datetime.fromisoformat(last["at"]) < _CLAIMED:
                 return False
         except (FileNotFoundError, KeyError, TypeError, ValueError):
             pass  # nobody has asked yet, or what is written cannot be read
@@ -267,6 +296,9 @@ def retraining(context: dg.ScheduleEvaluationContext, home: Home):
             return dg.SkipReason(f"the champion of {trained[-1]} is {age} days old, of {settings.training.every_days}")
         if trained[-1] == current["day"]:
             return dg.SkipReason(f"the newest day, {trained[-1]}, has been trained on already")
+    trains = _at_training(context.instance)
+    if trains:
+        return dg.SkipReason(f"run {trains} is training already")
     return dg.RunRequest(run_key=f"training:{current['day']}", partition_key=current["day"], tags=_TAGS)
 
 
@@ -288,9 +320,12 @@ def cleaning(context: dg.ScheduleEvaluationContext):
     "older than [alerts] stale_hours.",
 )
 def watchdog(context: dg.SensorEvaluationContext, home: Home):
-    close_dead_workers(context.instance, home.folder)
-    home.store.recover()
-    return dg.SkipReason(tell_staleness(home))
+    try:
+        close_dead_workers(context.instance, home.folder)
+        home.store.recover()
+    finally:  # data grows old just where these fail, and then the tick does too
+        found = tell_staleness(home)
+    return dg.SkipReason(found)
 
 
 def tell_staleness(home: Home) -> str:
@@ -309,14 +344,20 @@ def tell_staleness(home: Home) -> str:
 
 
 @dg.run_failure_sensor(
-    monitored_jobs=_WATCHED,
+    monitored_jobs=WATCHED,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Tells the webhook that a day's run failed.",
+    description="Tells the webhook that a day's run, a training or the housekeeping failed.",
 )
 def failed_runs(context: dg.RunFailureSensorContext, home: Home):
     run = context.dagster_run
-    day = run.tags.get(PARTITION_TAG, "")
-    alerts.tell_failure(home.folder, home.settings(), day=day, run_id=run.run_id, message=_reason(context))
+    alerts.tell_failure(
+        home.folder,
+        home.settings(),
+        job=run.job_name,
+        day=run.tags.get(PARTITION_TAG),
+        run_id=run.run_id,
+        message=_reason(context),
+    )
 
 
 def _reason(context: dg.RunFailureSensorContext) -> str:
@@ -332,15 +373,16 @@ def _reason(context: dg.RunFailureSensorContext) -> str:
 
 @dg.run_status_sensor(
     run_status=dg.DagsterRunStatus.SUCCESS,
-    monitored_jobs=_WATCHED,
+    monitored_jobs=WATCHED,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Tells the webhook that a day's run succeeded again.",
+    description="Tells the webhook that a day's run, a training or the housekeeping succeeded again.",
 )
 def succeeded_runs(context: dg.RunStatusSensorContext, home: Home):
     run = context.dagster_run
-    alerts.tell_success(home.folder, home.settings(), day=run.tags.get(PARTITION_TAG, ""), run_id=run.run_id)
+    day = run.tags.get(PARTITION_TAG)
+    alerts.tell_success(home.folder, home.settings(), job=run.job_name, day=day, run_id=run.run_id)
 
 
-JOBS = [*_WATCHED, studying, evaluating, restore_a_champion, housekeeping]
+JOBS = [*WATCHED, studying, evaluating, restore_a_champion]
 SCHEDULES = [late_refresh, retraining, cleaning]
 SENSORS = [new_dumps, watchdog, failed_runs, succeeded_runs]

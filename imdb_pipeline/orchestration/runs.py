@@ -128,11 +128,14 @@ def execute(prepared: Prepared, *, force: bool = False) -> str:
                 },
                 raise_on_error=False,  # the other files of a refused snapshot shall show their checks too
             )
+        told_as = _told_as(prepared.plan)
         if not result.success:
             told, traceback = _first_failure(result)
-            alerts.tell_failure(request.home, request.settings, day=request.day, run_id=run_id, message=told)
+            alerts.tell_failure(
+                request.home, request.settings, job=told_as, day=request.day, run_id=run_id, message=told
+            )
             raise GateError(told) if traceback is None else RuntimeError(traceback)
-        alerts.tell_success(request.home, request.settings, day=request.day, run_id=run_id)
+        alerts.tell_success(request.home, request.settings, job=told_as, day=request.day, run_id=run_id)
         collect(request.store, request.settings.retention, today=date.fromisoformat(today()))
         return run_id
 
@@ -142,6 +145,13 @@ def _job_of(plan: Plan) -> str:
     if "evaluation" in plan.todo:
         return "evaluate"
     return "everything_and_study" if STUDY_ASSET in plan.todo else "everything"
+
+
+def _told_as(plan: Plan) -> str:
+    """Return the name of the job that the webhook is told of: a run that was asked for no training is a day's."""
+    job = _job_of(plan)
+    asked = {*plan.todo, *plan.held}
+    return "daily" if job == "everything" and asked.isdisjoint(TRAINED) else job
 
 
 @contextmanager
