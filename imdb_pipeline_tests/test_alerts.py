@@ -20,6 +20,7 @@ import pytest
 from imdb_pipeline.alerts import check_staleness, tell_failure, tell_success
 from imdb_pipeline.errors import InputError
 from imdb_pipeline.settings import AlertSettings, Settings, load_settings
+from imdb_pipeline_tests.children import started
 
 DAY, LATER = "2026-03-04", "2026-03-05"
 NOW = datetime(2026, 3, 5, 22, 0, tzinfo=timezone(timedelta(hours=1)))
@@ -344,8 +345,9 @@ def test_processes_that_fail_at_once_tell_it_once(tmp_path, webhook):
         "print(told is not None)"
     )
     command = [sys.executable, "-c", code, str(tmp_path), webhook.address, DAY]
-    children = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    answers = [child.communicate(timeout=60)[0].strip() for child in children]
+    pipe = {"stdout": subprocess.PIPE, "text": True}
+    with started(command, **pipe) as one, started(command, **pipe) as another, started(command, **pipe) as third:
+        answers = [child.communicate()[0].strip() for child in (one, another, third)]
     assert sorted(answers) == ["False", "False", "True"]
     assert webhook.events == ["run_failed"]
 

@@ -11,7 +11,7 @@ SCRIPT = Path(__file__).parent.parent / "benchmarks" / "days.py"
 
 
 @pytest.mark.extra
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_after_ten_days_every_good_one_is_held_no_bad_one_and_replays_are_equal(tmp_path):
     done = subprocess.run(
         [sys.executable, SCRIPT, "--quick", "--json"], cwd=tmp_path, capture_output=True, text=True, check=False

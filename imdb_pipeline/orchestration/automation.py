@@ -98,6 +98,7 @@ def clean_up(context: dg.OpExecutionContext, home: Home) -> None:
             "shards retired": len(collected.retired),
             "shards damaged": len(collected.damaged),
             "refused days deleted": len(collected.quarantined),
+            "dead trainings deleted": len(collected.checkpoints),
             "MB freed": round(collected.bytes_freed / 1e6, 1),
         }
     )
