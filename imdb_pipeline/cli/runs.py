@@ -185,14 +185,41 @@ def ui(
 
     Example: imdb-pipeline ui --home imdb-home --port 3001
     """
+    from imdb_pipeline.cli import process_group
     from imdb_pipeline.orchestration.instance import prepare_instance
 
     folder, _ = settle_home(home)
     workspace = prepare_instance(folder) / "workspace.yaml"
+    _hold_ui_lock(folder)
+    _require_free(port)
     print(f"http://127.0.0.1:{port}  (home {folder}; stop with Ctrl+C)", flush=True)
     os.environ["PYTHONSAFEPATH"] = "1"  # a file in the working folder shall not stand in for a module
     arguments = ["-P", "-m", "dagster", "dev", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(port)]
-    os.execv(sys.executable, [sys.executable, *arguments])
+    os.execv(sys.executable, [sys.executable, "-I", process_group.__file__, sys.executable, *arguments])
+
+
+def _hold_ui_lock(folder: Path) -> None:
+    """Lock the home's `.ui.lock` until this process, or what it becomes, has ended."""
+    from imdb_pipeline.locks import claim
+
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ".ui.lock"
+    path.touch()
+    descriptor = claim(path)
+    if descriptor is None:
+        fail(f"another imdb-pipeline ui is at work in {folder}; stop it first: two daemons would ask for runs twice")
+    os.set_inheritable(descriptor, True)  # os.execv closes what is not
+
+
+def _require_free(port: int) -> None:
+    """Dagster would go on without its UI."""
+    import socket
+
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except (OSError, OverflowError) as error:
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
+        fail(f"port {port} on 127.0.0.1: {reason}; give another --port")
 
 
 def settle_home(home: Path | None, **asked: Any) -> tuple[Path, Settings]:
