@@ -46,7 +46,7 @@ clean: ## Remove the environment; ./data stays
 $(VENV)/.run: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV), some minutes the first time"
-	@$(INSTALL) --editable .
+	@$(INSTALL) --editable '.[serve]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run
