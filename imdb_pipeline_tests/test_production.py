@@ -112,7 +112,7 @@ def test_the_times_that_are_promised_are_those_of_the_configuration():
     assert f"deleted {OUTPUT_DAYS}\ndays after its end" in PRODUCTION
     assert "cut at 20 MB, five files" in PRODUCTION
     assert WHOLE["x-logging"]["options"] == {"max-size": "20m", "max-file": "5"}
-    assert "three times at most" in PRODUCTION
+    assert "until three runs of the same files have failed" in PRODUCTION
     assert ATTEMPTS == 3
     assert "at the latest after 60 seconds" in PRODUCTION
     assert SERVICES["code"]["stop_grace_period"] == "60s"
