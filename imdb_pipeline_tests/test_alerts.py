@@ -19,6 +19,9 @@ import pytest
 
 from imdb_pipeline.alerts import check_staleness, tell_failure, tell_success
 from imdb_pipeline.errors import InputError
+from imdb_pipeline.orchestration.assets.results import TRAINED
+from imdb_pipeline.orchestration.runs import DUMP_ASSETS, _told_as
+from imdb_pipeline.orchestration.stages import STAGES
 from imdb_pipeline.settings import AlertSettings, Settings, load_settings
 from imdb_pipeline_tests.children import started
 
@@ -333,6 +336,32 @@ def test_the_text_is_one_bounded_line_that_addresses_nobody_and_the_message_is_w
     assert "&lt;!channel&gt; &amp; &lt;script&gt;" in told["text"]
     assert "\n" not in told["text"]
     assert len(told["text"]) < 600
+
+
+@pytest.mark.parametrize(
+    ("asked", "job"),
+    [
+        (STAGES, "everything"),
+        ([name for name in STAGES if name not in TRAINED], "daily"),
+        (DUMP_ASSETS, "fetch"),
+        ([*STAGES, "study_reproduction"], "everything_and_study"),
+        (["movies", "evaluation"], "evaluate"),
+    ],
+)
+def test_a_run_of_the_command_line_is_told_as_what_it_was_asked_for_whatever_of_it_is_held(asked, job):
+    assert _told_as(asked) == job
+
+
+def test_a_fetch_ends_no_failure_of_a_day_and_a_day_ends_that_of_a_fetch(tmp_path, webhook):
+    fail(tmp_path, webhook, job="daily")
+    fail(tmp_path, webhook, job="fetch")
+    fetched = succeed(tmp_path, webhook, job="fetch")
+    assert fetched is not None
+    assert fetched["message"] == f"recovered from the failure of fetch of {DAY}"
+    fail(tmp_path, webhook, job="fetch")
+    made = succeed(tmp_path, webhook, job="daily")
+    assert made is not None
+    assert made["message"] == f"recovered from the failure of daily of {DAY}, fetch of {DAY}"
 
 
 def test_processes_that_fail_at_once_tell_it_once(tmp_path, webhook):

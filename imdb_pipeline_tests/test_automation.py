@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from itertools import repeat
@@ -22,6 +21,7 @@ from imdb_pipeline.orchestration.publishing import SNAPSHOT_TAG
 from imdb_pipeline.orchestration.resources import Home
 from imdb_pipeline.settings import load_settings
 from imdb_pipeline.store import Store
+from imdb_pipeline_tests.children import started
 from imdb_pipeline_tests.commands import run_command
 from imdb_pipeline_tests.conftest import copy_home
 from imdb_pipeline_tests.faulty_server import drip, instead, serve
@@ -154,6 +154,13 @@ def test_files_that_are_not_held_after_a_run_are_asked_for_again_but_not_for_eve
     assert says in keys[-1]
 
 
+def test_runs_that_were_to_fetch_alone_are_no_attempts_at_a_day(home):
+    with open_instance(home) as instance:
+        for _ in range(automation.ATTEMPTS):
+            add_run(instance, CANCELED, "everything", ["title_basics_dump"], **{SNAPSHOT_TAG: snapshot_id(home)})
+    assert sensor(home).partition_key == DAY
+
+
 def test_where_there_is_no_champion_the_next_day_waits_for_the_training_that_makes_one(home):
     tags = {automation.PARTITION_TAG: "2026-03-03"}
     with open_instance(home) as instance:
@@ -224,20 +231,14 @@ def test_training_waits_for_the_one_that_is_at_work(held_home, tmp_path):
 
 
 def test_a_run_whose_process_was_killed_is_closed_and_one_at_work_is_not(home):
-    with (
-        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as child,
-        open_instance(home) as instance,
-    ):
-        try:
+    with open_instance(home) as instance:
+        with started([sys.executable, "-c", "import time; time.sleep(600)"]) as child:
             dead = add_run(instance, dg.DagsterRunStatus.STARTED)
             living = add_run(instance, dg.DagsterRunStatus.STARTED)
             instance.report_engine_event("started", dead, EngineEventData.in_process(child.pid))
             instance.report_engine_event("started", living, EngineEventData.in_process(os.getpid()))
             close_dead_workers(instance, home)
             assert instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])) == 2
-        finally:
-            child.kill()
-            child.wait()
         close_dead_workers(instance, home)
         (open_run,) = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
         assert open_run.run_id == living.run_id

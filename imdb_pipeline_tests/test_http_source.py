@@ -76,12 +76,22 @@ def test_a_publication_with_midnight_in_it_is_of_its_last_day(source, tmp_path):
     assert Store(tmp_path / "home" / "store").days("title_basics_dump") == [DAY]
 
 
-def test_files_of_two_days_are_refused(source, tmp_path):
-    os.utime(source / "name.basics.tsv.gz", (NOON.timestamp() - 86_400, NOON.timestamp() - 86_400))
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("2026-03-03T12:00", "2026-03-04T12:00", "are of different days"),
+        ("2026-03-04T00:10", "2026-03-04T23:55", "are more than twelve hours apart"),
+    ],
+)
+def test_files_of_two_publications_are_refused(source, tmp_path, old, new, says):
+    date_files(source, datetime.fromisoformat(new).replace(tzinfo=UTC))
+    before = datetime.fromisoformat(old).replace(tzinfo=UTC).timestamp()
+    os.utime(source / "name.basics.tsv.gz", (before, before))
     with serve_folder(source) as (url, _):
         result = fetch(tmp_path / "home", url)
     assert result.status == 1
-    assert "name.basics.tsv.gz of 2026-03-03" in result.err
+    assert f"the files {says}" in result.err
+    assert f"name.basics.tsv.gz of {old.replace('T', ' ')}" in result.err
     assert not (tmp_path / "home").exists()
 
 

@@ -48,6 +48,16 @@ def grouped(*words: object, starter: list[str] | None = None) -> Iterator[tuple[
                     os.killpg(group, signal.SIGKILL)
 
 
+def guard_of(process: subprocess.Popen[str]) -> int:
+    """The guard, which is started after the command."""
+
+    def guards() -> list[int]:
+        return [pid for pid, command in children(process.pid).items() if "--guard" in command]
+
+    (guard,) = wait_for(guards, "the guard")
+    return guard
+
+
 def runner_of(process: subprocess.Popen[str]) -> int:
     """The process that runs the command, where a shell has started it."""
     (runner,) = (pid for pid, command in children(process.pid).items() if process_group.__file__ in command)
@@ -81,6 +91,7 @@ def test_the_command_is_told_before_what_it_started_is():
 
 def test_all_ends_where_the_process_that_runs_the_command_is_killed():
     with grouped("sh", "-c", FAMILY) as (process, group):
+        guard_of(process)
         process.kill()
         process.wait()
         wait_for(lambda: not members(group), "the end of the group")
@@ -88,9 +99,7 @@ def test_all_ends_where_the_process_that_runs_the_command_is_killed():
 
 def test_all_ends_where_the_guard_is_killed():
     with grouped("sh", "-c", STUBBORN) as (process, group):
-        for pid, command in children(process.pid).items():
-            if "--guard" in command:
-                os.kill(pid, signal.SIGKILL)
+        os.kill(guard_of(process), signal.SIGKILL)
         assert process.communicate() == ("", BY_ITSELF)
         assert members(group) == []
 

@@ -60,6 +60,7 @@ def run_in_group(command: Sequence[str]) -> bool:
                     [sys.executable, "-I", __file__, _GUARD, str(process.pid)],
                     stdin=subprocess.PIPE,
                     start_new_session=True,
+                    close_fds=False,  # a lock that this process holds is held until the group has ended
                 )
             except BaseException:
                 _send(process.pid, signal.SIGKILL)
@@ -100,8 +101,10 @@ def _is_left(group: int, *, command_alone: bool = False) -> bool:
     processes = Path("/proc")
     for stat in processes.glob("[0-9]*/stat"):
         with suppress(OSError):
-            state, _, its_group, *_ = stat.read_text().rpartition(")")[2].split()
-            if state not in "ZX" and int(its_group) == group and not (command_alone and stat.parent.name != str(group)):
+            # As bytes: the kernel cuts names where it likes.
+            state, _, its_group, *_ = stat.read_bytes().rpartition(b")")[2].split()
+            counts = stat.parent.name == str(group) or not command_alone
+            if counts and state not in b"ZX" and int(its_group) == group:
                 return True
     return not (processes / "self/stat").exists()
 

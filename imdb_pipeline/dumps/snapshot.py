@@ -38,7 +38,7 @@ class Snapshot:
     Attributes
     ----------
     day
-        YYYY-MM-DD; over HTTP the date of Last-Modified in UTC, else the one asked for.
+        YYYY-MM-DD; over HTTP the date of the newest Last-Modified in UTC, else the one asked for.
     files
         By asset, what identifies the bytes of its file.
     archived

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LICENCE = "https://developer.imdb.com/non-commercial-datasets/"
-ONE_PUBLICATION = timedelta(hours=6)
+ONE_PUBLICATION = timedelta(hours=12)
 """Files dated so near each other belong together, also where midnight is between them; publications are a day apart."""
 
 
@@ -107,7 +107,7 @@ def source_files(
     Raises
     ------
     InputError
-        It does not hold a file, cannot be asked, or the four are of different days.
+        It does not hold a file, cannot be asked, or the four are of different publications.
     """
     url = base_url(settings)
     if url is None:
@@ -119,10 +119,11 @@ def source_files(
         answers = download.heads(addresses, timeout_seconds=timeout_seconds, attempts=1)
     remote = dict(zip(DUMPS, answers, strict=True))
     oldest, newest = min(file.modified for file in answers), max(file.modified for file in answers)
-    if newest.date() != oldest.date() and newest - oldest > ONE_PUBLICATION:
-        listed = ", ".join(f"{dump.file} of {file.day}" for dump, file in remote.items())
+    if newest - oldest > ONE_PUBLICATION:
+        apart = "are of different days" if newest.date() != oldest.date() else "are more than twelve hours apart"
+        listed = ", ".join(f"{dump.file} of {file.modified:%Y-%m-%d %H:%M}" for dump, file in remote.items())
         raise InputError(
-            f"{without_userinfo(url)}: the files are of different days ({listed}); try again when all four are there"
+            f"{without_userinfo(url)}: the files {apart} ({listed}, UTC); try again when all four are there"
         )
     return f"{newest:%Y-%m-%d}", {dump.asset: file.identity() for dump, file in remote.items()}
 

@@ -154,8 +154,8 @@ def request_refresh(
     Returns
     -------
     RunRequest
-        Of ``daily``, or of ``everything`` while there is no champion; its key names the day, the four files, and how
-        many runs of them have ended: Dagster starts no second run of a key, however the first ended.
+        Of ``daily``, or of ``everything`` while there is no champion; its key names the day, the four files, and the
+        newest run of them that has ended: Dagster starts no second run of a key, however the first ended.
     SkipReason
         Nothing new, nothing to watch, at work already, refused by a gate, or the source or the home cannot be read;
         the reason says which.
@@ -200,10 +200,11 @@ def _request(home: Home, instance: dg.DagsterInstance, snapshot: Snapshot, *, by
     if trains:
         return dg.SkipReason(f"run {trains} is training already; the files of {day} wait for its end")
     ended = instance.get_runs(dg.RunsFilter(tags={SNAPSHOT_TAG: snapshot.id}, statuses=_ENDED))
-    succeeded = sum(run.status is dg.DagsterRunStatus.SUCCESS for run in ended)
+    whole = [run for run in ended if not run.asset_selection or dg.AssetKey("release") in run.asset_selection]
+    succeeded = sum(run.status is dg.DagsterRunStatus.SUCCESS for run in whole)
     # Also runs that succeeded, should the files not be held after them, are not asked for without end.
     outcomes = [
-        (len(ended) - succeeded, "have failed or were canceled"),
+        (len(whole) - succeeded, "have failed or were canceled"),
         (succeeded, "have succeeded, and they are not held"),
     ]
     for count, how in outcomes:
@@ -211,7 +212,7 @@ def _request(home: Home, instance: dg.DagsterInstance, snapshot: Snapshot, *, by
             return dg.SkipReason(
                 f"{count} runs of the files of {day} {how}; mend what they say, then `imdb-pipeline refresh`"
             )
-    key = f"{day}:{snapshot.id}:{len(ended)}"
+    key = f"{day}:{snapshot.id}:{ended[0].run_id if ended else 'first'}"
     if not _claim(home, key, by=by):
         return dg.SkipReason(f"the run of the files of {day} has just been asked for")
     return dg.RunRequest(

@@ -70,14 +70,14 @@ def _is_alive(pid: int, at: float) -> bool:
     except PermissionError:
         return True
     try:
-        cells = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        cells = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
         uptime = float(Path("/proc/uptime").read_text().split()[0])
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:  # no Linux, or it ended this instant: the next look tells
         return True
-    if cells[0] == "Z":
+    if cells[0] == b"Z":
         return False
     begun = time.time() - uptime + int(cells[19]) / os.sysconf("SC_CLK_TCK")
     # The clock may have been set since ``at``: what seems to be younger and may be the process of a run, as Dagster
     # spawns them, is taken for the same. Of two mistakes, closing a run that is at work is the worse.
-    return begun < at + _SAME_PROCESS_SECONDS or b"multiprocessing" in command
+    return begun < at + _SAME_PROCESS_SECONDS or b"multiprocessing.spawn" in command

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -107,7 +107,7 @@ def execute(prepared: Prepared, *, force: bool = False) -> str:
     with _alone(request.home), open_instance(request.home) as instance:
         close_dead_commands(instance)
         _tell_waiting(instance)
-        job = defs.resolve_job_def(_job_of(prepared.plan))
+        job = defs.resolve_job_def(_job_of(prepared.plan.todo))
         with _interrupts_kept():
             result = job.execute_in_process(
                 instance=instance,
@@ -128,7 +128,7 @@ def execute(prepared: Prepared, *, force: bool = False) -> str:
                 },
                 raise_on_error=False,  # the other files of a refused snapshot shall show their checks too
             )
-        told_as = _told_as(prepared.plan)
+        told_as = _told_as({*prepared.plan.todo, *prepared.plan.held})
         if not result.success:
             told, traceback = _first_failure(result)
             alerts.tell_failure(
@@ -140,18 +140,19 @@ def execute(prepared: Prepared, *, force: bool = False) -> str:
         return run_id
 
 
-def _job_of(plan: Plan) -> str:
-    """Return the name of the job that has all that is to do."""
-    if "evaluation" in plan.todo:
+def _job_of(assets: Collection[str]) -> str:
+    """Return the name of the job that has all these assets."""
+    if "evaluation" in assets:
         return "evaluate"
-    return "everything_and_study" if STUDY_ASSET in plan.todo else "everything"
+    return "everything_and_study" if STUDY_ASSET in assets else "everything"
 
 
-def _told_as(plan: Plan) -> str:
-    """Return the name of the job that the webhook is told of: a run that was asked for no training is a day's."""
-    job = _job_of(plan)
-    asked = {*plan.todo, *plan.held}
-    return "daily" if job == "everything" and asked.isdisjoint(TRAINED) else job
+def _told_as(asked: Collection[str]) -> str:
+    """Return as what the webhook is told of a run that was asked for these assets, held ones too."""
+    if set(DUMP_ASSETS).issuperset(asked):
+        return "fetch"
+    job = _job_of(asked)
+    return "daily" if job == "everything" and not set(TRAINED).intersection(asked) else job
 
 
 @contextmanager
