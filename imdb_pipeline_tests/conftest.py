@@ -79,6 +79,15 @@ def answering_home(held_home, tmp_path_factory):
 
 
 @pytest.fixture
+def webhook():
+    """A webhook on loopback that keeps what it is sent."""
+    from imdb_pipeline_tests.webhook import listening_webhook
+
+    with listening_webhook() as listening:
+        yield listening
+
+
+@pytest.fixture
 def home(held_home, tmp_path):
     """A copy of it to run in."""
     return copy_home(held_home, tmp_path / "home")

@@ -1,18 +1,13 @@
 """What a webhook is told, when, and how often; and that a broken one breaks nothing."""
 
-import contextlib
 import json
 import logging
 import re
 import socket
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -24,71 +19,11 @@ from imdb_pipeline.orchestration.runs import DUMP_ASSETS, _told_as
 from imdb_pipeline.orchestration.stages import STAGES
 from imdb_pipeline.settings import AlertSettings, Settings, load_settings
 from imdb_pipeline_tests.children import started
+from imdb_pipeline_tests.webhook import SECRET, Webhook
 
 DAY, LATER = "2026-03-04", "2026-03-05"
 NOW = datetime(2026, 3, 5, 22, 0, tzinfo=timezone(timedelta(hours=1)))
-SECRET = "T000-secret"
 ALERTS_PAGE = (Path(__file__).parents[1] / "docs" / "alerts.md").read_text()
-
-
-class Webhook:
-    """A server on loopback that answers with the statuses of ``answers`` in turn, and then with 200."""
-
-    def __init__(self) -> None:
-        self.answers: list[int] = []
-        self.paths: list[str] = []
-        self.bodies: list[dict] = []
-        """Of the requests that were answered with 200."""
-        self.silent_seconds = 0.0
-        self.endless = False
-        self.address = ""
-
-    @property
-    def settings(self) -> Settings:
-        return Settings(source="sample", alerts=AlertSettings(webhook=self.address))
-
-    @property
-    def events(self) -> list[str]:
-        return [body["event"] for body in self.bodies]
-
-
-@pytest.fixture
-def webhook() -> Iterator[Webhook]:
-    hook = Webhook()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            content = self.rfile.read(int(self.headers["content-length"]))
-            assert self.headers["content-type"] == "application/json"
-            hook.paths.append(self.path)
-            time.sleep(hook.silent_seconds)
-            status = hook.answers.pop(0) if hook.answers else 200
-            if status == 200:
-                hook.bodies.append(json.loads(content))
-            with contextlib.suppress(ConnectionError):
-                self.send_response(status)
-                if 300 <= status < 400:
-                    self.send_header("Location", "/elsewhere")
-                self.end_headers()
-                while hook.endless:
-                    self.wfile.write(b"more" * 1000)
-
-        do_GET = do_POST
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    hook.address = f"http://127.0.0.1:{server.server_port}/services/{SECRET}"
-    try:
-        yield hook
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def fail(

@@ -27,7 +27,6 @@ from imdb_pipeline_tests.conftest import copy_home
 from imdb_pipeline_tests.faulty_server import drip, instead, serve
 from imdb_pipeline_tests.serving import date_files, serve_folder
 from imdb_pipeline_tests.tiny_dumps import RATINGS, write_dumps
-from imdb_pipeline_tests.webhook import listening_webhook
 
 DAY = "2026-03-04"
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
@@ -246,13 +245,6 @@ def test_a_run_whose_process_was_killed_is_closed_and_one_at_work_is_not(home):
         assert failed.run_id == dead.run_id
 
 
-@pytest.fixture
-def webhook():
-    """A webhook's address, and the list of what it was sent."""
-    with listening_webhook() as found:
-        yield found
-
-
 def tell(home, webhook: str) -> None:
     with (home / "settings.toml").open("a") as file:
         file.write(f'\n[alerts]\nwebhook = "{webhook}"\nstale_hours = 36\n')
@@ -260,30 +252,30 @@ def tell(home, webhook: str) -> None:
 
 @pytest.mark.extra
 def test_a_failed_refresh_old_data_and_the_recovery_are_told_once_each(home, source, webhook):
-    address, told = webhook
-    tell(home, address)
+    tell(home, webhook.address)
+    told = webhook.bodies
     good = (source / "title.ratings.tsv.gz").read_bytes()
     (source / "title.ratings.tsv.gz").write_bytes(good[:-9])
     date_files(source, NOON)
     for _ in range(2):
         assert run_command("refresh", "--home", home).status == 1
-    assert [each["event"] for each in told] == ["run_failed"]
+    assert webhook.events == ["run_failed"]
     assert "title.ratings.tsv.gz" in told[0]["message"]
     (source / "title.ratings.tsv.gz").write_bytes(good)
     date_files(source, NOON + timedelta(hours=1))
     for _ in range(2):
         assert run_command("refresh", "--home", home).status == 0
-    assert [each["event"] for each in told] == ["run_failed", "run_recovered", "data_stale"]
+    assert webhook.events == ["run_failed", "run_recovered", "data_stale"]
     write_dumps(source, title_ratings=RATINGS.replace("7.4", "7.5"))
     date_files(source, datetime.now(UTC) - timedelta(minutes=5))
     assert run_command("refresh", "--home", home).status == 0
-    assert [each["event"] for each in told[3:]] == ["data_fresh"]
+    assert webhook.events[3:] == ["data_fresh"]
 
 
 @pytest.mark.parametrize(("job", "day"), [("daily", DAY), ("training", DAY), ("housekeeping", None)])
 def test_the_sensors_tell_of_runs_that_the_daemon_started(home, webhook, job, day):
-    address, told = webhook
-    tell(home, address)
+    tell(home, webhook.address)
+    told = webhook.bodies
     with open_instance(home) as instance:
         tags = {automation.PARTITION_TAG: day} if day else {}
         run = add_run(instance, dg.DagsterRunStatus.STARTED, job, **tags)
@@ -314,13 +306,12 @@ def test_the_watchdog_says_how_old_the_data_is_and_tells_it_though_it_can_mend_n
     assert "nothing is released" in says()
     assert run_command("refresh", "--home", home).status == 0
     assert f"the data of {DAY} is" in says()
-    address, told = webhook
-    tell(home, address)
+    tell(home, webhook.address)
     (home / ".run.lock").unlink(missing_ok=True)
     (home / ".run.lock").mkdir()
     with pytest.raises(OSError, match=r"\.run\.lock"):  # the tick fails, for somebody to see
         says()
-    assert [each["event"] for each in told] == ["data_stale"]
+    assert webhook.events == ["data_stale"]
 
 
 @pytest.mark.parametrize(
@@ -376,8 +367,8 @@ def test_housekeeping_recovers_and_collects(home):
 
 def test_housekeeping_that_fails_says_in_one_line_what_is_wrong(held_home, tmp_path, webhook):
     home = copy_home(held_home, tmp_path / "copy")
-    address, told = webhook
-    tell(home, address)
+    tell(home, webhook.address)
+    told = webhook.bodies
     (manifest,) = (home / "store" / "movies").glob("*/*/manifest.json")
     manifest.write_text("garbage")
     with open_instance(home) as instance:

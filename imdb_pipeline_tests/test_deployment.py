@@ -27,7 +27,7 @@ from imdb_pipeline_tests.deployment import (
 )
 from imdb_pipeline_tests.test_docker import DAGSTER_FILES
 from imdb_pipeline_tests.test_production import compose_lines
-from imdb_pipeline_tests.webhook import listening_webhook
+from imdb_pipeline_tests.webhook import Webhook, listening_webhook
 
 pytestmark = [pytest.mark.slow, pytest.mark.extra]
 
@@ -48,10 +48,9 @@ HEALTH = "{ instance { daemonHealth { allDaemonStatuses { daemonType required he
 
 
 @pytest.fixture(scope="module")
-def webhook() -> Iterator[tuple[str, list[dict]]]:
-    """A webhook's address, and the list of what it was sent."""
-    with listening_webhook() as found:
-        yield found
+def webhook() -> Iterator[Webhook]:
+    with listening_webhook() as listening:
+        yield listening
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +58,7 @@ def deployed(held_home, tmp_path_factory, webhook) -> Iterator[Deployment]:
     folder = tmp_path_factory.mktemp("deployed")
     home = copy_home(held_home, folder / "home")
     shutil.rmtree(home / "dagster")
-    write_settings(home, webhook[0])
+    write_settings(home, webhook.address)
     with postgres() as port:
         deployment = Deployment(home, folder, postgres_port=port)
         try:
@@ -172,9 +171,8 @@ def test_a_run_launched_over_graphql_goes_through_the_queue_and_succeeds(deploye
 
 
 def test_a_run_whose_code_server_is_killed_ends_with_all_its_processes_and_the_next_one_succeeds(deployed, webhook):
-    address, _ = webhook
     before = Store(deployed.home / "store").get("movie_map", DAY)
-    write_settings(deployed.home, address, LONG_MAP)
+    write_settings(deployed.home, webhook.address, LONG_MAP)
     run = launch(deployed, "movie_map")
     wait_for_the_map(deployed, run)
     assert deployed.ask(POOL)["instance"]["concurrencyLimit"]["claimedSlots"] == [{"runId": run}]
@@ -185,7 +183,7 @@ def test_a_run_whose_code_server_is_killed_ends_with_all_its_processes_and_the_n
     assert Store(deployed.home / "store").get("movie_map", DAY).id == before.id
     deployed.start("code")
     deployed.healthy("code")
-    write_settings(deployed.home, address)
+    write_settings(deployed.home, webhook.address)
     following = launch(deployed, "movie_map", reuse=True)
     assert ended(deployed, run) == "FAILURE"
     assert "its process was killed" in events(deployed, run)[-1]["message"], events(deployed, run)[-3:]
@@ -194,7 +192,6 @@ def test_a_run_whose_code_server_is_killed_ends_with_all_its_processes_and_the_n
 
 
 def test_a_daemon_that_is_killed_goes_on_where_it_was_and_does_nothing_twice(deployed, webhook):
-    _, told = webhook
     failed = deployed.ask(FAILED)["runsOrError"]["results"]  # of the test before, where it has run
     run = launch(deployed, "mean_predictor")
     wait_for(lambda: status(deployed, run) == "STARTED", "the run to start")
@@ -208,8 +205,9 @@ def test_a_daemon_that_is_killed_goes_on_where_it_was_and_does_nothing_twice(dep
     minutes = sorted(ticks(deployed))
     assert [later - earlier for earlier, later in pairwise(minutes)] == [60] * (len(minutes) - 1)
     events = ["run_failed", "run_recovered"] if failed else []
-    wait_for(lambda: len(told) >= len(events), "the webhook to be told of the run that was killed, and of the next")
-    assert [each["event"] for each in told] == events
+    told = "the webhook to be told of the run that was killed, and of the next"
+    wait_for(lambda: len(webhook.events) >= len(events), told)
+    assert webhook.events == events
 
 
 def test_what_is_copied_as_the_page_says_can_be_restored_as_it_says(deployed, tmp_path):
@@ -247,7 +245,7 @@ def copying(words: list[str]) -> list[str]:
 
 
 def test_a_code_server_that_is_told_to_stop_ends_its_run_in_order(deployed, webhook):
-    write_settings(deployed.home, webhook[0], LONG_MAP)
+    write_settings(deployed.home, webhook.address, LONG_MAP)
     run = launch(deployed, "movie_map")
     wait_for_the_map(deployed, run)
     process = deployed.processes["code"]

@@ -1,7 +1,6 @@
 """Runs of a deployment whose process is gone, processes whose run is gone, and which instance a home has."""
 
 import json
-import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
@@ -19,6 +18,7 @@ from imdb_pipeline.orchestration.launcher import CodeServerRunLauncher
 from imdb_pipeline.orchestration.run_logs import OUTPUT_DAYS, delete_old_output
 from imdb_pipeline_tests.children import started
 from imdb_pipeline_tests.deployment import free_port, wait_for
+from imdb_pipeline_tests.process_table import members
 
 PARENT = """
 import multiprocessing, sys, time
@@ -34,7 +34,6 @@ if __name__ == "__main__":
     end_with_parent()
     process = multiprocessing.get_context("spawn").Process(target=child, args=sys.argv[1:])
     process.start()
-    print(process.pid, flush=True)
     time.sleep(600)
 """
 
@@ -61,13 +60,11 @@ def test_a_child_ends_when_its_parent_is_killed_and_nobody_else_does(tmp_path):
     script.write_text(PARENT)
     began = tmp_path / "began"
     command = [sys.executable, str(script), str(began)]
-    with started(command, group=True, stdout=subprocess.PIPE, text=True, cwd=Path.cwd()) as grandparent:
-        assert grandparent.stdout is not None
-        pid = int(grandparent.stdout.readline())
+    with started(command, group=True, cwd=Path.cwd()) as grandparent:
         wait_for(began.exists, "the child")
         grandparent.kill()
         grandparent.wait()
-        wait_for(lambda: not running(pid), "the child to end")
+        wait_for(lambda: not members(grandparent.pid), "the child to end")
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
@@ -85,13 +82,6 @@ def test_a_process_that_got_the_number_of_a_run_is_not_the_run_and_a_clock_that_
         assert not _is_alive(other.pid, before)
         assert _is_alive(other.pid, time.time())
     assert not _is_alive(other.pid, time.time())
-
-
-def running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_a_home_has_its_own_instance_unless_it_is_the_one_of_the_deployment(tmp_path, monkeypatch):
