@@ -135,7 +135,7 @@ def test_the_facts_are_those_of_the_champion_and_of_its_test_movies(facts):
 def test_what_speaks_against_the_champion_is_among_the_limits(facts):
     limits = " ".join(facts["limits"])
     assert "Fitted on earlier years alone, its R² is" in limits
-    assert "Of movies with 30-99 votes the 90% interval held 50.0%" in limits
+    assert "Of movies with 30-99 votes the 90 % interval held 50.0 %" in limits
     assert "It predicts 1.00 too high for genre: Drama." in limits
 
 

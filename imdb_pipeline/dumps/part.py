@@ -45,11 +45,6 @@ class RemoteFile:
         """Last-Modified, in UTC."""
         return parsedate_to_datetime(self.last_modified).astimezone(UTC)
 
-    @property
-    def day(self) -> str:
-        """The date of Last-Modified in UTC, YYYY-MM-DD."""
-        return f"{self.modified:%Y-%m-%d}"
-
     def identity(self) -> dict[str, Any]:
         return {"etag": self.etag, "last_modified": self.last_modified, "bytes": self.bytes}
 

@@ -137,7 +137,8 @@ def _limits(facts: Mapping[str, Any]) -> list[str]:
         )
     level = facts["coverage"]["level"]
     limits += [
-        f"Of movies with {bucket['votes']} votes the {level:.0%} interval held {bucket['coverage']:.1%}."
+        f"Of movies with {bucket['votes']} votes the {100 * level:.0f} % interval held "
+        f"{100 * bucket['coverage']:.1f} %."
         for bucket in facts["coverage"]["by_votes"]
         if bucket["n"] and bucket["coverage_high"] < level
     ]
