@@ -8,7 +8,7 @@ from imdb_pipeline.models.blend import BlendModel
 from imdb_pipeline.models.champion import build_serving
 from imdb_pipeline.models.examples import Parts
 from imdb_pipeline.models.finished import Finished
-from imdb_pipeline.models.fitting import judge
+from imdb_pipeline.models.fitting import fit_predictor, judge
 from imdb_pipeline.models.rotation import rotate_all
 from imdb_pipeline_tests.test_predictors import examples
 
@@ -18,6 +18,19 @@ BOTH = {"seed": 0, "device": "cpu"}
 
 def parts() -> Parts:
     return Parts(examples(200, 1), examples(60, 2), examples(60, 3))
+
+
+def fit(checkpoints: str, out: str, key: str = KEY) -> None:
+    """Fit a predictor on two splits, and save the first."""
+    finished = Finished(Path(checkpoints), key)
+    some, others = parts(), Parts(examples(150, 4), examples(60, 5), examples(60, 6))
+    by_id, by_time = (
+        fit_predictor("knn", each, **BOTH, finished=finished.of(name))
+        for name, each in (("by-id", some), ("by-time", others))
+    )
+    by_id.model.save(Path(out))
+    for name, each in (("by-id", by_id), ("by-time", by_time)):
+        each.predictions.write_parquet(Path(out) / f"{name}.parquet")
 
 
 def serve(checkpoints: str, out: str, key: str = KEY) -> None:

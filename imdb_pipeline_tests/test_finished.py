@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from imdb_pipeline.models.finished import Finished, code_hash
+from imdb_pipeline.models.fitting import fit_predictor
 from imdb_pipeline_tests import long_steps
 from imdb_pipeline_tests.crash import kill
 
@@ -27,12 +28,14 @@ def run(step: str, checkpoints: Path, out: Path, *key: str) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
-    return {step: run(step, folder / step, folder / f"{step}-out") for step in ("serve", "evaluate")}
+    return {step: run(step, folder / step, folder / f"{step}-out") for step in ("fit", "serve", "evaluate")}
 
 
 @pytest.mark.parametrize(
     ("step", "point", "nth", "kept"),
     [
+        ("fit", "file: renamed", 0, ["fitted"]),
+        pytest.param("fit", "file: written", 0, [], marks=pytest.mark.extra),
         ("serve", "file: renamed", 1, ["all", "fold-0"]),
         pytest.param("serve", "file: written", 0, [], marks=pytest.mark.extra),
         pytest.param("serve", "file: renamed", 3, ["all", "fold-0", "fold-1", "fold-2"], marks=pytest.mark.extra),
@@ -94,6 +97,14 @@ def test_a_damaged_part_is_made_again(damage, undisturbed, tmp_path, caplog):
         assert run("serve", held, tmp_path / "found") == undisturbed["serve"]
     assert caplog.text.count(KEPT) == 2
     assert folder_bytes(held / "all.model").items() <= undisturbed["serve"].items()
+
+
+def test_a_kept_model_is_told_with_the_seconds_that_it_took(tmp_path):
+    some = long_steps.parts()
+    first = fit_predictor("ridge", some, **long_steps.BOTH, finished=Finished(tmp_path, "a"))
+    kept = fit_predictor("ridge", some, **long_steps.BOTH, finished=Finished(tmp_path, "a"))
+    assert kept.fit_seconds == first.fit_seconds > 0
+    assert kept.metrics == first.metrics
 
 
 def test_a_change_in_the_code_of_the_models_changes_the_key(tmp_path):

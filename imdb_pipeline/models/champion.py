@@ -141,7 +141,9 @@ def build_serving(
     train = parts.train
     rated = join_examples(train, parts.validation, parts.test)
     logger.info("champion: fitting %s on all %d rated movies", name, len(rated))
-    serving = done.model("all", lambda: refit(rated, "all"), lambda folder: load_predictor(name, folder, device=device))
+    serving, _ = done.model(
+        "all", lambda: refit(rated, "all"), lambda folder: load_predictor(name, folder, device=device)
+    )
     fold = fold_of(train.inputs.movies["tconst"], folds)
     predictions = np.full(len(train), np.nan)
     pace = Pace("champion", "folds", folds, every=0)

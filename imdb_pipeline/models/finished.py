@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import shutil
+import time
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from imdb_pipeline.models.fitting import Model
 
-LIBRARIES = ("lightgbm", "numpy", "polars", "scikit-learn", "scipy", "torch")
+LIBRARIES = ("lightgbm", "numpy", "polars", "scikit-learn", "scipy", "tokenizers", "torch", "transformers")
 
 logger = logging.getLogger(__name__)
 
@@ -65,30 +66,33 @@ class Finished:
         kept.write({"predictions": predictions}, {})
         return predictions
 
-    def model(self, name: str, make: Callable[[], Model], load: Callable[[Path], Model]) -> Model:
-        """Return the model of a part, which is made and kept where it is not there.
+    def model(self, name: str, make: Callable[[], Model], load: Callable[[Path], Model]) -> tuple[Model, float]:
+        """Return the model of a part, which is made and kept where it is not there, and the seconds it took to make.
 
         Parameters
         ----------
         load
             Reads what the model's ``save`` wrote into a folder.
         """
+        started = time.perf_counter()
         if self._folder is None:
-            return make()
+            return make(), time.perf_counter() - started
         folder, listed = self._folder / f"{name}.model", self._folder / f"{name}.model.json"
-        if _read(listed) == {"key": self._full_key, "files": _digests(folder)}:
-            logger.info("%s: kept from a run that did not end", name)
-            return load(folder)
+        match _read(listed):
+            case {"key": self._full_key, "seconds": float(seconds), "files": files} if files == _digests(folder):
+                logger.info("%s: kept from a run that did not end", name)
+                return load(folder), seconds
         model = make()
+        seconds = time.perf_counter() - started
         with disk_errors(self._folder):
             listed.unlink(missing_ok=True)
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             model.save(folder)
             # Last: before, what is in the folder may be half of a model.
-            content = {"key": self._full_key, "files": _digests(folder)}
+            content = {"key": self._full_key, "seconds": seconds, "files": _digests(folder)}
             write_atomically(listed, json.dumps(content).encode())
-        return model
+        return model, seconds
 
     @property
     def _full_key(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from imdb_pipeline.embeddings.model_files import EncoderChoice
     from imdb_pipeline.models.examples import Examples, Inputs, Parts
+    from imdb_pipeline.models.finished import Finished
 
 
 _BUILT_IN = {
@@ -117,7 +117,7 @@ def fit_predictor(
     seed: int,
     device: str,
     encoder: EncoderChoice | None = None,
-    checkpoints: Path | None = None,
+    finished: Finished | None = None,
 ) -> FitResult:
     """Fit a predictor on ``parts.train``, let it choose on ``parts.validation``, and judge it on validation and test.
 
@@ -133,8 +133,8 @@ def fit_predictor(
         ``"cpu"`` or ``"cuda"``.
     encoder
         The pretrained encoder of the home, for a predictor that fine-tunes it.
-    checkpoints
-        A folder that outlives a kill: a training that writes checkpoints goes on from there.
+    finished
+        What a run that was killed had finished of it: the model, or a checkpoint that its training goes on from.
 
     Raises
     ------
@@ -143,12 +143,17 @@ def fit_predictor(
     PipelineError
         Where a fit fails, as the MLP's does when its loss is no longer a number.
     """
-    started = time.perf_counter()
-    options = _options(name, checkpoints)
+    from imdb_pipeline.models.finished import Finished
+
+    done = Finished(None, "") if finished is None else finished
+    options = _options(name, done.checkpoints("training"))
     if _predictor(name).takes_encoder:
         options["encoder"] = encoder
-    model: Model = _module(name).fit(parts.train, parts.validation, seed=seed, device=device, **options)
-    fit_seconds = time.perf_counter() - started
+    model, fit_seconds = done.model(
+        "fitted",
+        lambda: _module(name).fit(parts.train, parts.validation, seed=seed, device=device, **options),
+        lambda folder: load_predictor(name, folder, device=device),
+    )
     return judge(name, model, parts, fit_seconds=fit_seconds, seed=seed)
 
 

@@ -130,14 +130,15 @@ def _fit(name: str, work: Work) -> Made:
     parts_by = load_parts(work, documents=PREDICTORS[name].reads_documents)
     encoder = EncoderChoice(work.settings.encoder, work.settings.encoder_revision)
     options: dict[str, Any] = {"seed": work.compute.seed, "device": work.compute.device, "encoder": encoder}
-    fitted = fit_predictor(name, parts_by("split"), **options, checkpoints=work.checkpoints / "split")
+    finished = work.finished()
+    fitted = fit_predictor(name, parts_by("split"), **options, finished=finished.of("split"))
     fitted.model.save(work.folder / MODEL)
     fitted.predictions.write_parquet(work.folder / PREDICTIONS["split"])
     summary = fitted.summary() | {"by_time": None}
     parts = parts_by("split_by_time")
     if can_judge(parts):
         log.info("%s: again, by time", name)
-        timed = fit_predictor(name, parts, **options, checkpoints=work.checkpoints / "split_by_time")
+        timed = fit_predictor(name, parts, **options, finished=finished.of("split_by_time"))
         timed.predictions.write_parquet(work.folder / PREDICTIONS["split_by_time"])
         summary["by_time"] = timed.summary()
     return _fitted(work, summary, seconds=fitted.fit_seconds)
