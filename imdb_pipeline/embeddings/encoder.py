@@ -194,7 +194,7 @@ def load_model(folder: Path, *, dtype: str) -> Any:
     Raises
     ------
     InputError
-        Its weights cannot be loaded.
+        Its weights cannot be loaded, or some are missing: those would be drawn at random.
     """
     import torch
     from safetensors import SafetensorError
@@ -202,16 +202,29 @@ def load_model(folder: Path, *, dtype: str) -> Any:
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()  # what is missing is told below
     try:
-        return AutoModel.from_pretrained(
+        model, loading = AutoModel.from_pretrained(
             folder,
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
             dtype=getattr(torch, dtype),
+            output_loading_info=True,
         )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise InputError(f"encoder {folder}: the model cannot be loaded ({first_line(error)}); give another") from None
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+    # A pooler stands behind the last hidden state, which is all that is read.
+    missing = sorted(name for name in loading["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        some = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        raise InputError(
+            f"encoder {folder}: {len(missing)} of the model's weights are not in its files ({some}); get it anew"
+        )
+    return model
 
 
 def tokenize(tokenizer: Any, texts: Sequence[str], *, prompt: str = "", lower: bool = False) -> Tokens:
