@@ -9,6 +9,7 @@ import polars as pl
 
 from imdb_pipeline import api
 from imdb_pipeline.models.examples import INPUT_COLUMNS, Inputs
+from imdb_pipeline.models.search import Axis
 from imdb_pipeline.store import Store
 from imdb_pipeline_tests.conftest import DAY, copy_home
 
@@ -45,7 +46,7 @@ def make_answering_home(held_home: Path, home: Path) -> Path:
     split = pl.read_parquet(store.released("rating_split").file("split.parquet"))
     parts = build_parts(split, movies, listed, vectors)
     both = {"seed": 0, "device": "cpu"}
-    trees = boosting.fit(parts.train, parts.validation, **both, leaves=(4,), max_trees=25, seeds=2)
+    trees = boosting.fit(parts.train, parts.validation, **both, leaves=Axis.fixed(4), max_trees=25, seeds=2)
     members = {"ridge": ridge.fit(parts.train, parts.validation, **both), "boosting": trees}
     mean = float(parts.train.ratings.mean())
     model = BlendModel(members, {"method": "blend", "weights": {"ridge": 0.4, "boosting": 0.5}, "offset": mean}, [])

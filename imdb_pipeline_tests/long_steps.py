@@ -10,6 +10,7 @@ from imdb_pipeline.models.examples import Parts
 from imdb_pipeline.models.finished import Finished
 from imdb_pipeline.models.fitting import fit_predictor, judge
 from imdb_pipeline.models.rotation import rotate_all
+from imdb_pipeline.models.search import Axis
 from imdb_pipeline_tests.test_predictors import examples
 
 KEY = "movies of a day"
@@ -36,7 +37,7 @@ def fit(checkpoints: str, out: str, key: str = KEY) -> None:
 def serve(checkpoints: str, out: str, key: str = KEY) -> None:
     """Make what serves of a blend, and save it."""
     some = parts()
-    trees = boosting.fit(some.train, some.validation, **BOTH, leaves=(4,), max_trees=25, seeds=1)
+    trees = boosting.fit(some.train, some.validation, **BOTH, leaves=Axis.fixed(4), max_trees=25, seeds=1)
     members = {"ridge": ridge.fit(some.train, some.validation, **BOTH), "boosting": trees}
     model = BlendModel(members, {"method": "blend", "weights": {"ridge": 0.4, "boosting": 0.5}, "offset": 6.0}, [])
     held_out = judge("blend", model, some, fit_seconds=0.0, seed=0).predictions

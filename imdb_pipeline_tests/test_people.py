@@ -16,6 +16,7 @@ from imdb_pipeline.models.examples import INPUT_COLUMNS, Examples, Inputs, Rated
 from imdb_pipeline.models.features import Features
 from imdb_pipeline.models.feed import _folds
 from imdb_pipeline.models.incidence import Incidence, numbers_of
+from imdb_pipeline.models.search import Axis
 
 CREDITS = pl.List(pl.Struct({"nconst": pl.String, "category": pl.String, "name": pl.String}))
 CATEGORIES = ("director", "writer", "producer", "actor", "actress", "composer")
@@ -212,8 +213,22 @@ def examples(part, few=None):
 def fitted(known):
     train, few = known
     validation = crowd(100, 3, first=3000)
-    quick = {"leaves": (7,), "max_trees": 100, "seeds": 2}
+    quick = {"leaves": Axis.fixed(7), "max_trees": 100, "seeds": 2}
     return boosting.fit(examples(train, few), examples(validation), seed=1, device="cpu", **quick)
+
+
+@pytest.mark.parametrize(
+    ("highest", "chosen", "tried", "on_edge"),
+    [(48, 8, [2, 4, 8, 16], []), (4, 4, [2, 4], ["leaves", "trees"]), (2, 2, [2], ["trees"])],
+)
+def test_leaves_are_searched_for_until_more_are_no_better_and_an_edge_is_named(known, highest, chosen, tried, on_edge):
+    leaves = Axis(start=(2,), factor=2, lowest=2, highest=highest)
+    quick = {"leaves": leaves, "max_trees": 100, "seeds": 1}
+    model = boosting.fit(examples(*known), examples(crowd(100, 3, first=3000)), seed=1, device="cpu", **quick)
+    assert (model.settings["leaves"], model.settings["on_edge"]) == (chosen, on_edge)
+    assert [row["leaves"] for row in model.curve][: len(tried)] == tried
+    errors = [row["validation_mse"] for row in model.curve[: len(tried)]]
+    assert errors.index(min(errors)) == tried.index(chosen)
 
 
 def test_trees_learn_from_people_and_contributions_sum_to_the_prediction(fitted):
@@ -255,7 +270,7 @@ def test_a_column_under_audit_is_a_feature_and_such_a_model_is_not_saved(known, 
     every = pl.concat(
         [pl.DataFrame({"tconst": part.movies["tconst"], "leak": part.ratings}) for part in (train, validation, test)]
     )
-    quick = {"leaves": (7,), "max_trees": 100, "seeds": 1, "extra": every}
+    quick = {"leaves": Axis.fixed(7), "max_trees": 100, "seeds": 1, "extra": every}
     model = boosting.fit(examples(train), examples(validation), seed=1, device="cpu", **quick)
     assert 1 - np.mean((model.predict(examples(test).inputs) - test.ratings) ** 2) / test.ratings.var() > 0.6
     assert model.fields[-1] == "leak"
@@ -271,7 +286,7 @@ def test_years_to_come_are_mimicked_where_validation_is_later_than_training(know
             known[0], movies=early.with_columns(release_year=pl.col("tconst").str.slice(-1).cast(pl.Int32) % 7 + 2000)
         )
     )
-    model = boosting.fit(train, examples(later), seed=1, device="cpu", leaves=(7,), max_trees=25, seeds=1)
+    model = boosting.fit(train, examples(later), seed=1, device="cpu", leaves=Axis.fixed(7), max_trees=25, seeds=1)
     assert model.settings["folds"] == "years"
     feed = model.encodings.feed.movies
     assert feed.group_by("release_year").agg(pl.col("fold").n_unique())["fold"].to_list() == [1] * 7

@@ -23,7 +23,7 @@ QUICK = {
     "knn": {},
     "svr": {"gammas": Axis.fixed(1.0, 2.0), "cs": Axis.fixed(0.5, 2.0), "epsilons": Axis.fixed(0.3)},
     "mlp": {"cycles": 2, "dropout": 0.3},
-    "boosting": {"leaves": (7,), "max_trees": 150, "seeds": 2},
+    "boosting": {"leaves": Axis.fixed(7), "max_trees": 150, "seeds": 2},
 }
 NAMES = list(QUICK)
 CREDITS = pl.List(pl.Struct({"nconst": pl.String, "category": pl.String, "name": pl.String}))

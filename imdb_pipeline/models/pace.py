@@ -26,10 +26,13 @@ class Pace:
         How many there are.
     every
         Seconds from one line to the next; None: ``SECONDS_BETWEEN``.
+    at_most
+        Whether it may end earlier.
     """
 
-    def __init__(self, what: str, parts: str, of: int, *, every: float | None = None) -> None:
+    def __init__(self, what: str, parts: str, of: int, *, every: float | None = None, at_most: bool = False) -> None:
         self._what, self._parts, self._of = what, parts, of
+        self._about = "at most" if at_most else "about"
         self._every = SECONDS_BETWEEN if every is None else every
         self._started = self._told = time.monotonic()
         self._done = 0
@@ -48,4 +51,4 @@ class Pace:
         pace = f"{rate:,.1f} a second" if rate >= 1 else f"{1 / rate:,.0f} s each"
         left = (self._of - self._done) / rate
         span = f"{left:.0f} s" if left < 120 else f"{left / 60:.0f} min"
-        return f"{self._what}: {self._done:,} of {self._of:,} {self._parts}, {pace}, about {span} left"
+        return f"{self._what}: {self._done:,} of {self._of:,} {self._parts}, {pace}, {self._about} {span} left"
