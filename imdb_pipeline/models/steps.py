@@ -124,7 +124,8 @@ class Steps:
 
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph):
+            # a stream of its own: torch's is for good on the GPU where the process recorded first
+            with torch.cuda.graph(graph, stream=torch.cuda.Stream()):
                 self._compute(size)
         except RuntimeError as error:
             logger.warning("going on without a CUDA graph: %s", first_line(error))
