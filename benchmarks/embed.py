@@ -4,10 +4,11 @@
 
 Documents of the length of real movies' (mean 435 tokens), made from the sample's titles and people. Encoders:
 `minilm`, the embedded all-MiniLM-L6-v2, and `modernbert`, ModernBERT-base's shape with random weights and MiniLM's
-tokenizer: the speed does not hang on the weights. Each way runs in a process of its own; loading the model and a first
-batch are not counted, tokenising is. The ratio is to the study's loop with the same encoder: of CPU seconds, on a GPU
-of wall seconds. "1 - cosine" is the largest distance of a vector from that of the padded float32 model, each document
-alone, over some documents. On a GPU all compute in bfloat16.
+tokenizer: the speed does not hang on the weights. sentence-transformers is shown where it is installed. Each way runs
+in a process of its own; loading the model and a first batch are not counted, tokenising is. The ratio is to the study's
+loop with the same encoder: of CPU seconds, on a GPU of wall seconds. "1 - cosine" is the largest distance of a vector
+from that of the padded float32 model, each document alone, over some documents. On a
+GPU all compute in bfloat16.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import re
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -240,6 +242,8 @@ def main() -> None:
             + (f"{row['share_of_peak'] or 0:>9.1%}" if device == "cuda" else "")
         )
     print(f"per second of {'wall' if device == 'cuda' else 'CPU'} time; times: as fast as the study's loop")
+    if find_spec("sentence_transformers") is None:
+        print("sentence-transformers is not shown: pip install sentence-transformers")
 
 
 def compare(encoder: str, arguments: argparse.Namespace, rest: list[str], log: Path) -> list[dict[str, Any]]:
@@ -251,6 +255,8 @@ def compare(encoder: str, arguments: argparse.Namespace, rest: list[str], log: P
     unit = "wall_seconds" if others[1] == "cuda" else "cpu_seconds"
     rows = []
     for way in arguments.ways:
+        if way == "sentence-transformers" and find_spec("sentence_transformers") is None:
+            continue
         command = [sys.executable, __file__, "--run", "go", way, encoder, folder, *others]
         whole = measure(f"{encoder}: {way}", command, log)
         rows.append({**whole, **json.loads(log.read_text().strip().splitlines()[-1])})

@@ -38,7 +38,7 @@ def choose_compute(*, device: str = "auto", dtype: str = "auto", seed: int = 0) 
     device
         ``auto`` takes CUDA where torch can use it.
     dtype
-        ``auto`` is bfloat16 on CUDA and float32 on a CPU, where bfloat16 is slower.
+        ``auto`` is bfloat16 on CUDA, and float32 where that is faster: on a CPU and on GPUs older than Ampere.
 
     Raises
     ------
@@ -56,7 +56,9 @@ def choose_compute(*, device: str = "auto", dtype: str = "auto", seed: int = 0) 
         raise InputError("device cuda: torch finds no CUDA device on this machine; give --device cpu or auto")
     chosen = "cuda" if available and device != "cpu" else "cpu"
     if dtype == "auto":
-        dtype = "bfloat16" if chosen == "cuda" else "float32"
+        dtype = (
+            "bfloat16" if chosen == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+        )
     name = torch.cuda.get_device_name() if chosen == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     return Compute(chosen, name, dtype, seed)
 
@@ -80,6 +82,7 @@ def on_free_gpu(compute: Compute, locks: Path) -> Iterator[Compute]:
     names = [str(torch.cuda.get_device_properties(index).uuid) for index in range(torch.cuda.device_count())]
     with take_free(names, locks) as index, torch.cuda.device(index):
         yield replace(compute, device_name=torch.cuda.get_device_name(index))
+        torch.cuda.empty_cache()  # for other processes, and for cuML in this one: what torch keeps is for torch alone
 
 
 @contextmanager

@@ -165,6 +165,22 @@ def test_a_package_that_is_missing_or_too_old_is_named_and_nothing_that_needs_it
     assert "gpu" not in findings
 
 
+def test_a_gpu_that_torch_cannot_compute_on_is_named(monkeypatch):
+    """On a machine without one: what PyTorch answers where it has no code for a GPU."""
+    import torch
+
+    def no_code(index):
+        raise torch.AcceleratorError("CUDA error: no kernel image is available for execution on the device\nmore")
+
+    for name, answer in {"is_available": True, "device_count": 1, "get_device_name": "NVIDIA Old"}.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, answer=answer: answer)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", no_code)
+    gpu = next(each for each in machine.examine() if each.check == "gpu")
+    assert gpu.status == "warn"
+    assert gpu.found.startswith("NVIDIA Old: torch cannot compute on it (CUDA error: no kernel image is available")
+    assert "\n" not in gpu.found
+
+
 def test_an_encoder_that_is_not_there_is_told(tmp_path):
     (tmp_path / "settings.toml").write_text('encoder = "no-such/encoder"\n')
     ran = run_command("doctor", "--home", tmp_path)

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from imdb_pipeline import onednn
-from imdb_pipeline.embeddings import attention, cache, encoder, progress
-from imdb_pipeline.embeddings.attention import by_flash_attention
+from imdb_pipeline.embeddings import attention, cache, encoder, packing, progress
+from imdb_pipeline.embeddings.attention import by_equal_lengths, by_flash_attention
 from imdb_pipeline.embeddings.cache import fill_cache
 from imdb_pipeline.embeddings.encoder import Encoder
 from imdb_pipeline.embeddings.model_files import choose_encoder
@@ -64,6 +64,26 @@ def test_flash_attention_takes_what_the_seam_gives_it():
     for window in (-1, 8):
         attended = by_flash_attention(query, key, value, starts, 6, window, 0.25)
         assert (attended.shape, attended.dtype) == (query.shape, torch.bfloat16)
+
+
+@pytest.mark.parametrize("gradient", [False, True])
+@pytest.mark.parametrize("window", [-1, 8])
+def test_a_kernel_is_tried_at_every_width_with_its_gradient(window, gradient, monkeypatch):
+    """Without a GPU the reference stands in for the kernel, in the kernel's precision."""
+
+    def kernel(query, key, value, starts, longest, width, scale):
+        assert query.dtype == torch.bfloat16
+        tried.append(width)
+        return by_equal_lengths(query, key, value, starts.tolist(), width // narrowed, scale)
+
+    tried, narrowed = [], 1
+    monkeypatch.setattr(attention, "by_flash_attention", kernel)
+    packing._try_kernel(torch.device("cpu"), window, 16, gradient=gradient)
+    assert set(tried) == {-1, window}
+    if window > 0:
+        narrowed = 2
+        with pytest.raises(ValueError, match="flash attention is off by"):
+            packing._try_kernel(torch.device("cpu"), window, 16, gradient=gradient)
 
 
 def test_the_embedded_encoder_is_packed():

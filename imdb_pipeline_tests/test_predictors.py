@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from imdb_pipeline.errors import InputError, PipelineError
+from imdb_pipeline.models import svr
 from imdb_pipeline.models.evaluate import evaluate
 from imdb_pipeline.models.examples import INPUT_COLUMNS, Examples, Inputs, Parts
 from imdb_pipeline.models.features import Features
@@ -230,6 +231,19 @@ def test_the_support_vector_regression_is_scikit_learns(parts, fitted):
     reference.fit(parts[0].inputs.embeddings, parts[0].ratings)
     expected = np.clip(reference.predict(parts[2].inputs.embeddings), 1, 10)
     np.testing.assert_allclose(model.predict(parts[2].inputs), expected, atol=1e-5)
+
+
+def test_with_many_support_vectors_fewer_movies_are_predicted_at_once(parts, fitted, monkeypatch):
+    def noted(movies, vectors, gamma):
+        cells.append(len(movies) * len(vectors))
+        return kernel(movies, vectors, gamma)
+
+    model, cells, kernel = fitted["svr"], [], svr._kernel
+    expected, most = model.predict(parts[2].inputs), 3 * len(model.vectors) + 1
+    monkeypatch.setattr(svr, "CELLS_AT_ONCE", most)
+    monkeypatch.setattr(svr, "_kernel", noted)
+    np.testing.assert_allclose(model.predict(parts[2].inputs), expected, atol=1e-5)
+    assert max(cells) <= most
 
 
 def test_above_the_exact_rows_the_kernel_is_approximated_and_says_so(parts, tmp_path):

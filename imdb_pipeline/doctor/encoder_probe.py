@@ -46,7 +46,7 @@ def examine(home: Path, settings: Settings) -> tuple[Speed | None, list[Finding]
 
     from imdb_pipeline.compute import choose_compute
     from imdb_pipeline.embeddings.encoder import Encoder
-    from imdb_pipeline.embeddings.model_files import choose_encoder
+    from imdb_pipeline.embeddings.model_files import choose_encoder, first_line
 
     try:
         choice = choose_encoder(settings.encoder, settings.encoder_revision, device=settings.device)
@@ -57,6 +57,9 @@ def examine(home: Path, settings: Settings) -> tuple[Speed | None, list[Finding]
         speed = Speed(encoder, encoder.tokens_per_second(tokens), float(tokens.lengths.mean()))
     except PipelineError as error:
         return None, [fail("encoder", str(error), "give another with --encoder, in a home of its own")]
+    except RuntimeError as error:  # CUDA's, while the model is moved to a GPU that is full, too old or taken
+        advice = 'see the line of the GPU; device = "cpu" in settings.toml does without it'
+        return None, [fail("encoder", f"it cannot be computed with ({first_line(error)})", advice)]
     lengths = np.linalg.norm(vectors, axis=1)
     if not np.allclose(lengths, 1, atol=1e-3):
         found = f"{choice.name}: vectors of length {lengths.min():.3f} to {lengths.max():.3f}, not 1"

@@ -105,8 +105,14 @@ def _gpu() -> Iterator[Finding]:
         return
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
-            free, total = torch.cuda.mem_get_info(index)
             name = torch.cuda.get_device_name(index)
+            try:
+                free, total = torch.cuda.mem_get_info(index)
+                torch.ones(1, device=f"cuda:{index}").sum().item()  # this torch may hold no code for an old GPU
+            except RuntimeError as error:
+                found = f"{name}: torch cannot compute on it ({str(error).strip().splitlines()[0]})"
+                yield warn("gpu", found, "free its memory, or install a torch for it; --device cpu does without")
+                continue
             yield ok("gpu", f"{name}, {free / 1e9:.0f} of {total / 1e9:.0f} GB free, CUDA {torch.version.cuda}")
         yield _cuml()
         return

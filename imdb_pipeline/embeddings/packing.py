@@ -199,12 +199,13 @@ def choose_forward(model: Any, *, pooling: str, padding: int, longest: int, trai
     window = getattr(model.config, "sliding_window", None)
     try:
         if half and model.device.type == "cuda":
-            width = model.config.hidden_size // model.config.num_attention_heads if trains else 64
+            config = model.config
+            width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
             _try_kernel(model.device, -1 if window is None else window, width, gradient=trains)
         _try_model(
             packed if not half or trains else replace(packed, model=deepcopy(model).float()), window or 0, longest
         )
-    except (TypeError, ValueError, IndexError, RuntimeError) as error:  # what models say that are not built for it
+    except (AttributeError, TypeError, ValueError, IndexError, RuntimeError) as error:  # of models not built for it
         if out_of_memory(error):
             raise PipelineError(
                 f"out of memory on a few texts to try the encoder with; {_ways(model.device.type)}"
@@ -256,7 +257,8 @@ def _try_kernel(device: torch.device, window: int, size: int, *, gradient: bool)
     for width in {-1, window}:
         results = []
         for dtype in (torch.float32, torch.bfloat16):
-            parts = [part.to(dtype).requires_grad_(gradient) for part in (query, key, value)]
+            # copies: what was drawn shall know no gradient when the next width is tried
+            parts = [part.to(dtype, copy=True).requires_grad_(gradient) for part in (query, key, value)]
             if dtype is torch.float32:
                 attended = by_equal_lengths(*parts, starts, width, scale)
             else:

@@ -122,12 +122,17 @@ class Steps:
         """Record a step, which does not do it; where that fails, steps are done as they are from now on."""
         import torch
 
-        graph = torch.cuda.CUDAGraph()
+        graph, before = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
         try:
-            with torch.cuda.graph(graph):
+            # a stream of its own: torch's is for good on the GPU where the process recorded first
+            with torch.cuda.graph(graph, stream=torch.cuda.Stream()):
                 self._compute(size)
         except RuntimeError as error:
             logger.warning("going on without a CUDA graph: %s", first_line(error))
             self._records = False
+            # torch leaves the stream current, and dropout's generator as if it were still being recorded
+            torch.cuda.set_stream(before)
+            generator = torch.cuda.default_generators[before.device_index]
+            generator.graphsafe_set_state(generator.clone_state())
             return
         self._graphs[size] = graph

@@ -38,6 +38,8 @@ EPSILONS = Axis((0.4, 0.8), 1.5, 0.05, 2.0)
 
 ALPHAS = Axis((0.3, 1.0, 3.0), 3.0, 1e-4, 1e4)
 BLOCK_ROWS = 8_192
+CELLS_AT_ONCE = 2**26
+"""Kernel values held at a time while predicting, of each step of computing them: 256 MB in float32."""
 
 logger = logging.getLogger(__name__)
 
@@ -65,10 +67,12 @@ class SvrModel:
         vectors = tensor_of(self.vectors, self.device)
         coefficients = tensor_of(self.coefficients, self.device)
         predictions = np.empty(len(embeddings))
-        for start in range(0, len(embeddings), BLOCK_ROWS):
-            block = tensor_of(embeddings[start : start + BLOCK_ROWS], self.device)
+        # Of all movies cuML makes some hundred thousand support vectors.
+        step = max(1, min(BLOCK_ROWS, CELLS_AT_ONCE // max(1, len(vectors))))
+        for start in range(0, len(embeddings), step):
+            block = tensor_of(embeddings[start : start + step], self.device)
             kernel = _kernel(block, vectors, self.settings["gamma"])
-            predictions[start : start + BLOCK_ROWS] = (kernel.double() @ coefficients).cpu().numpy()
+            predictions[start : start + step] = (kernel.double() @ coefficients).cpu().numpy()
         return on_scale(predictions + self.intercept)
 
     def save(self, folder: Path) -> None:

@@ -37,7 +37,7 @@ class Accelerator(dg.ConfigurableResource):
     device: str = Field(default="", description="auto, cuda or cpu; empty: as settings.toml says")
     dtype: str = Field(
         default="auto",
-        description="the encoder's precision: float32, bfloat16, or auto: bfloat16 on CUDA, else float32",
+        description="the encoder's precision: float32, bfloat16, or auto: bfloat16 on CUDA since Ampere, else float32",
     )
     seed: int = Field(default=-1, description="of all that is random; -1: as settings.toml says")
 
