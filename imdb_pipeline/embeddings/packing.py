@@ -193,8 +193,9 @@ def choose_forward(model: Any, *, pooling: str, padding: int, longest: int, trai
     half = trains or str(model.dtype) in ("torch.bfloat16", "torch.float16")
     if model.device.type == "cuda" and not half:
         return padded
+    tell = log.warning if model.device.type == "cuda" else log.info  # a GPU is there for its speed
     if not getattr(model, "_supports_attention_backend", False):
-        log.info("texts are padded: the model's attention is not exchangeable")
+        tell("texts are padded: the model's attention is not exchangeable")
         return padded
     window = getattr(model.config, "sliding_window", None)
     try:
@@ -210,7 +211,7 @@ def choose_forward(model: Any, *, pooling: str, padding: int, longest: int, trai
             raise PipelineError(
                 f"out of memory on a few texts to try the encoder with; {_ways(model.device.type)}"
             ) from error
-        log.info("texts are padded: the model takes none that are packed (%s)", str(error).strip().split("\n")[0])
+        tell("texts are padded: the model takes none that are packed (%s)", str(error).strip().split("\n")[0])
         return padded
     return packed
 
