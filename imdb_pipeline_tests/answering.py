@@ -34,7 +34,7 @@ def make_answering_home(held_home: Path, home: Path) -> Path:
     from imdb_pipeline.embeddings.cache import load_embeddings
     from imdb_pipeline.models import boosting, ridge
     from imdb_pipeline.models.blend import BlendModel
-    from imdb_pipeline.models.champion import build_serving
+    from imdb_pipeline.models.champion import build_serving, predict_out_of_fold
     from imdb_pipeline.models.examples import build_parts
     from imdb_pipeline.models.fitting import judge
     from imdb_pipeline.results.predictions import predictions_table
@@ -51,7 +51,8 @@ def make_answering_home(held_home: Path, home: Path) -> Path:
     mean = float(parts.train.ratings.mean())
     model = BlendModel(members, {"method": "blend", "weights": {"ridge": 0.4, "boosting": 0.5}, "offset": mean}, [])
     held_out = judge("blend", model, parts, fit_seconds=0.0, seed=0).predictions
-    serving = build_serving("blend", model, parts, held_out, folds=2, **both)
+    out_of_fold = predict_out_of_fold("blend", model, parts.train, folds=2, **both)
+    serving = build_serving("blend", model, parts, held_out, out_of_fold, **both)
     known = listed.select("tconst").join(movies, on="tconst", how="left", maintain_order="left")
     predictions = predictions_table(
         serving.model.predict(Inputs(known.select(INPUT_COLUMNS), vectors)),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from imdb_pipeline.models import audit, boosting, ridge
 from imdb_pipeline.models.blend import BlendModel
-from imdb_pipeline.models.champion import build_serving
+from imdb_pipeline.models.champion import build_serving, predict_out_of_fold
 from imdb_pipeline.models.examples import Parts
 from imdb_pipeline.models.finished import Finished
 from imdb_pipeline.models.fitting import fit_predictor, judge
@@ -42,7 +42,8 @@ def serve(checkpoints: str, out: str, key: str = KEY) -> None:
     model = BlendModel(members, {"method": "blend", "weights": {"ridge": 0.4, "boosting": 0.5}, "offset": 6.0}, [])
     held_out = judge("blend", model, some, fit_seconds=0.0, seed=0).predictions
     finished = Finished(Path(checkpoints), key)
-    serving = build_serving("blend", model, some, held_out, folds=3, **BOTH, finished=finished)
+    out_of_fold = predict_out_of_fold("blend", model, some.train, folds=3, **BOTH, finished=finished)
+    serving = build_serving("blend", model, some, held_out, out_of_fold, **BOTH, finished=finished)
     serving.model.save(Path(out))
     serving.intervals.save(Path(out))
     serving.unseen.write_parquet(Path(out) / "unseen.parquet")

@@ -11,7 +11,7 @@ import pytest
 from imdb_pipeline.champions import VERSION, list_champions, restore_champion
 from imdb_pipeline.errors import InputError, PipelineError
 from imdb_pipeline.models.blend import BlendModel, fit_weights
-from imdb_pipeline.models.champion import build_serving, challenge, fold_of
+from imdb_pipeline.models.champion import build_serving, challenge, fold_of, predict_out_of_fold, prove
 from imdb_pipeline.models.examples import Examples, Parts
 from imdb_pipeline.models.fitting import fit_predictor, load_predictor, refit_predictor
 from imdb_pipeline.orchestration.planning import has_champion
@@ -165,12 +165,38 @@ def test_folds_hold_about_as_many_each_and_depend_on_the_id_alone():
     np.testing.assert_array_equal(fold_of(ids.reverse(), 4), folds[::-1])
 
 
+def served(result, parts, *, folds):
+    both = {"seed": 0, "device": "cpu"}
+    out_of_fold = predict_out_of_fold("ridge", result.model, parts.train, folds=folds, **both)
+    return build_serving("ridge", result.model, parts, result.predictions, out_of_fold, **both)
+
+
+@pytest.mark.parametrize(
+    ("of_validation", "of_train", "passes"), [(1.0, 0.0, False), (0.0, 0.6, True), (0.0, 0.0, False)]
+)
+def test_the_proof_is_of_all_movies_that_were_not_seen_but_those_of_test(of_validation, of_train, passes):
+    draw = np.random.default_rng(0)
+
+    def frame(split, count, share):
+        rating = draw.normal(6, 1, count)
+        other = draw.normal(6, 1, count)
+        prediction = 6 + share * (rating - 6) + (0 if share else 0.5) * (other - 6)
+        ids = [f"{split}{row}" for row in range(count)]
+        return pl.DataFrame({"tconst": ids, "split": split, "rating": rating, "prediction": prediction})
+
+    held_out = pl.concat([frame("validation", 40, of_validation), frame("test", 40, 1.0)])
+    proof = prove(frame("train", 350, of_train), held_out, seed=0)
+    assert (proof["n"], proof["passes"]) == (390, passes)
+    assert proof["why"].startswith("better" if passes else "no better")
+    assert (proof["mse_gain_low"] > 0) is passes
+
+
 def test_a_training_movies_prediction_knows_nothing_of_its_rating(parts):
     result = fit_predictor("ridge", parts, seed=0, device="cpu")
 
     def unseen(train: Examples) -> pl.DataFrame:
         with_other = Parts(train, parts.validation, parts.test)
-        serving = build_serving("ridge", result.model, with_other, result.predictions, folds=4, seed=0, device="cpu")
+        serving = served(result, with_other, folds=4)
         return serving.unseen
 
     plain = unseen(parts.train)
@@ -191,7 +217,7 @@ def test_the_ratings_of_validation_and_test_do_not_reach_what_the_intervals_are_
     result = fit_predictor("ridge", parts, seed=0, device="cpu")
 
     def out_of_fold(changed: Parts) -> pl.DataFrame:
-        serving = build_serving("ridge", result.model, changed, result.predictions, folds=2, seed=0, device="cpu")
+        serving = served(result, changed, folds=2)
         return serving.unseen.filter(basis="out_of_fold")
 
     shuffled = [
@@ -203,7 +229,7 @@ def test_the_ratings_of_validation_and_test_do_not_reach_what_the_intervals_are_
 
 def test_the_serving_model_is_fitted_on_all_rated_movies_with_the_settings_that_were_chosen(parts):
     result = fit_predictor("ridge", parts, seed=0, device="cpu")
-    serving = build_serving("ridge", result.model, parts, result.predictions, folds=2, seed=0, device="cpu")
+    serving = served(result, parts, folds=2)
     assert serving.rated == 640
     assert serving.model.settings["alpha"] == result.model.settings["alpha"]
     together = np.concatenate([part.ratings for part in (parts.train, parts.validation, parts.test)])

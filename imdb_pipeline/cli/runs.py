@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -134,7 +135,11 @@ def evaluate(home: HomeOption = None) -> None:
     current = store.current()
     if current is not None and current["day"] > days[-1]:
         _execute(_prepare(folder, settings, day=current["day"], assets=list(EVALUATION_ASSETS[1:])))
-    print(f"evaluation: {store.get('evaluation', days[-1]).file('evaluation.json')}")
+    evaluation = store.get("evaluation", days[-1]).file("evaluation.json")
+    found = json.loads(evaluation.read_bytes())
+    if "too_few" in found:
+        fail(f"nothing to evaluate: {found['too_few']}")
+    print(f"evaluation: {evaluation}")
     print(f"report: {store.released('report').file('report.html')}")
 
 

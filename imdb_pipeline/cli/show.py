@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def show_results(folder: Path, day: str) -> None:
     from imdb_pipeline import api
+    from imdb_pipeline.champions import CHAMPION, METRICS
     from imdb_pipeline.standings import read_leaderboard, too_few_movies
     from imdb_pipeline.store import Store
 
@@ -37,10 +38,18 @@ def show_results(folder: Path, day: str) -> None:
     print(f"model card: {store.released('model_card').file('model_card.html')}")
     if not rows:
         print(too_few_movies(store))
-    elif not any(row["beats_mean"] for row in rows):
-        print("no champion, so no predictions: no predictor beats the mean on validation")
-    elif rows[0]["r2_low"] is not None and rows[0]["r2_low"] <= 0:
-        print(f"the test interval of {rows[0]['model']} reaches 0: it may be no better than the mean")
+        return
+    champion = store.released("champion")
+    chosen = json.loads(champion.file(CHAMPION).read_bytes())
+    if chosen["model"] is None:
+        print(f"no champion, so no predictions: {chosen['reason']}")
+        return
+    test = json.loads(champion.file(METRICS).read_bytes())["metrics"]["test"]
+    if test["r2_low"] is not None and test["r2_low"] <= 0:
+        print(
+            f"on {test['n']:,} movies of test the champion, {chosen['model']}, is not shown to be better than the "
+            f"mean: R² {test['r2']:.3f}, {test['r2_low']:.3f} to {test['r2_high']:.3f}"
+        )
 
 
 def show_leaderboard(store: Store, rows: list[dict[str, Any]]) -> None:
@@ -76,6 +85,8 @@ def show_leaderboard(store: Store, rows: list[dict[str, Any]]) -> None:
             f"{row['fit_seconds']:.1f}",
         )
     Console(width=None if sys.stdout.isatty() else 120).print(table)
+    if all(row["time_r2"] is None for row in rows):
+        print("no split by time: of the last two complete years, or of the one before, there are too few movies")
 
 
 def show_champions(rows: list[dict[str, Any]]) -> None:

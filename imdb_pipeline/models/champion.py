@@ -1,4 +1,4 @@
-"""Which predictor serves: a new one's challenge, its refit on all rated movies, its out-of-fold predictions."""
+"""Which predictor serves: a new one's challenge, its proof out of fold, its refit on all rated movies."""
 
 from __future__ import annotations
 
@@ -72,6 +72,95 @@ def challenge(held: pl.DataFrame | None, challenger: pl.DataFrame, *, seed: int)
     }
 
 
+def predict_out_of_fold(
+    name: str, model: Model, train: Examples, *, folds: int, seed: int, device: str, finished: Finished | None = None
+) -> pl.DataFrame:
+    """Predict each training movie by a predictor that is fitted on the others, less the fold it falls into by its id.
+
+    Parameters
+    ----------
+    name, model
+        Of ``PREDICTORS``, fitted on ``train``; its settings are those of all folds.
+    folds
+        At least 2.
+    finished
+        What a run that was killed had finished of it.
+
+    Returns
+    -------
+    DataFrame
+        tconst, split (``train``), rating, prediction (Float64), in the order of ``train``.
+    """
+    import numpy as np
+    import polars as pl
+
+    from imdb_pipeline.models.finished import Finished
+    from imdb_pipeline.models.fitting import refit_predictor
+
+    done = Finished(None, "") if finished is None else finished
+    fold = fold_of(train.inputs.movies["tconst"], folds)
+    predictions = np.full(len(train), np.nan)
+    pace = Pace(f"champion: {name} out of fold", "folds", folds, every=0)
+    for number in range(folds):
+        own = np.flatnonzero(fold == number)
+        if not len(own):
+            continue
+        # Without validation and test: what is learnt of their errors shall be new to these.
+        others, what = train.take(np.flatnonzero(fold != number)), f"fold-{number}"
+
+        def predict(own: np.ndarray = own, others: Examples = others, what: str = what) -> np.ndarray:
+            options = {"seed": seed, "device": device, "checkpoints": done.checkpoints(what)}
+            return refit_predictor(name, model, others, **options).predict(train.take(own).inputs)
+
+        predictions[own] = done.predictions(what, predict)
+        pace.part_done()
+    return train.inputs.movies.select(
+        "tconst",
+        pl.lit("train").alias("split"),
+        pl.Series("rating", train.ratings, dtype=pl.Float64),
+        pl.Series("prediction", predictions),
+    )
+
+
+def prove(out_of_fold: pl.DataFrame, held_out: pl.DataFrame, *, seed: int) -> dict[str, Any]:
+    """Say whether a predictor is better than the mean on all movies that it had not seen, but those of test.
+
+    Of a few dozen movies of validation the best of many predictors may be so by chance, and a good one may be no better
+    than the mean: nine times as many were predicted out of fold.
+
+    Parameters
+    ----------
+    out_of_fold
+        As from ``predict_out_of_fold``; the mean of its ratings is the mean.
+    held_out
+        Its predictions of validation and test, in the same columns.
+    seed
+        Of the resampling.
+
+    Returns
+    -------
+    dict
+        ``passes``, whether the paired interval of the gain is above 0; ``why``, in a sentence; ``n``, ``mse``, ``r2``,
+        and ``mse_gain`` over the mean with its 95 % interval ``mse_gain_low``, ``mse_gain_high``.
+    """
+    import numpy as np
+    import polars as pl
+
+    from imdb_pipeline.models.evaluate import evaluate
+
+    columns = ("rating", "prediction")
+    unseen = pl.concat([out_of_fold.select(columns), held_out.filter(split="validation").select(columns)])
+    mean = np.full(len(unseen), out_of_fold["rating"].mean())
+    found = evaluate(unseen["prediction"].to_numpy(), unseen["rating"].to_numpy(), mean, seed=seed)
+    gain = f"{found['mse_gain']:+.4f} [{found['mse_gain_low']:+.4f}, {found['mse_gain_high']:+.4f}]"
+    return {
+        "passes": found["beats_mean"],
+        "why": f"{'better' if found['beats_mean'] else 'no better'} than the mean on {len(unseen):,} movies that it "
+        f"had not seen, out of fold and of validation: the mean squared error falls by {gain}",
+        **{name: found[name] for name in ("n", "mse", "r2", "mse_gain", "mse_gain_low", "mse_gain_high")},
+    }
+
+
 @dataclass(frozen=True, eq=False)
 class Serving:
     """What serves.
@@ -106,13 +195,13 @@ def build_serving(
     model: Model,
     parts: Parts,
     held_out: pl.DataFrame,
+    out_of_fold: pl.DataFrame,
     *,
-    folds: int,
     seed: int,
     device: str,
     finished: Finished | None = None,
 ) -> Serving:
-    """Fit a predictor on all rated movies, with the settings that ``model`` chose, and on train less each fold of it.
+    """Fit a predictor on all rated movies, with the settings that ``model`` chose, and intervals to its errors.
 
     Parameters
     ----------
@@ -120,12 +209,11 @@ def build_serving(
         Of ``PREDICTORS``, fitted on ``parts.train``.
     held_out
         Its predictions of validation and test.
-    folds
-        Into which the training movies fall by their ids; at least 2.
+    out_of_fold
+        Those of train, as from ``predict_out_of_fold``.
     finished
-        What a run that was killed had finished of it: the model, and the predictions of folds.
+        What a run that was killed had finished of it.
     """
-    import numpy as np
     import polars as pl
 
     from imdb_pipeline.models.conformal import fit_intervals
@@ -134,36 +222,13 @@ def build_serving(
     from imdb_pipeline.models.fitting import load_predictor, refit_predictor
 
     done = Finished(None, "") if finished is None else finished
-
-    def refit(examples: Examples, what: str) -> Model:
-        return refit_predictor(name, model, examples, seed=seed, device=device, checkpoints=done.checkpoints(what))
-
-    train = parts.train
-    rated = join_examples(train, parts.validation, parts.test)
+    rated = join_examples(parts.train, parts.validation, parts.test)
     logger.info("champion: fitting %s on all %d rated movies", name, len(rated))
+    options = {"seed": seed, "device": device, "checkpoints": done.checkpoints("all")}
     serving, _ = done.model(
-        "all", lambda: refit(rated, "all"), lambda folder: load_predictor(name, folder, device=device)
-    )
-    fold = fold_of(train.inputs.movies["tconst"], folds)
-    predictions = np.full(len(train), np.nan)
-    pace = Pace("champion", "folds", folds, every=0)
-    for number in range(folds):
-        own = np.flatnonzero(fold == number)
-        if not len(own):
-            continue
-        # Without validation and test: what is learnt of their errors shall be new to these.
-        others, what = train.take(np.flatnonzero(fold != number)), f"fold-{number}"
-
-        def predict(own: np.ndarray = own, others: Examples = others, what: str = what) -> np.ndarray:
-            return refit(others, what).predict(train.take(own).inputs)
-
-        predictions[own] = done.predictions(what, predict)
-        pace.part_done()
-    out_of_fold = train.inputs.movies.select(
-        "tconst",
-        pl.lit("train").alias("split"),
-        pl.Series("rating", train.ratings, dtype=pl.Float64),
-        pl.Series("prediction", predictions),
+        "all",
+        lambda: refit_predictor(name, model, rated, **options),
+        lambda folder: load_predictor(name, folder, device=device),
     )
     movies = rated.inputs.movies
     intervals, of_train = fit_intervals(movies, out_of_fold, held_out.filter(split="validation"), seed=seed)

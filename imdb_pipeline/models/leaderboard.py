@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
+BASELINE = "mean"
 STUDY_METHODS = ("linear", "ridge", "knn", "svr", "mlp", "transformer")
 """The predictors that read what the study's read."""
 
@@ -67,10 +68,11 @@ def leaderboard_rows(
     return sorted(rows, key=lambda row: (row["validation_mse"], row["model"]))
 
 
-def choose_champion(rows: list[dict[str, Any]]) -> str | None:
-    """Return the model with the lowest validation MSE of those that beat the training mean there, or None."""
-    able = [row for row in rows if row["beats_mean"]]
-    return min(able, key=lambda row: (row["validation_mse"], row["model"]))["model"] if able else None
+def candidates(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the models with a lower validation MSE than the training mean, the best first."""
+    (mean,) = (row["validation_mse"] for row in rows if row["model"] == BASELINE)
+    able = [row for row in rows if row["validation_mse"] < mean]
+    return [row["model"] for row in sorted(able, key=lambda row: (row["validation_mse"], row["model"]))]
 
 
 def best_of_study(results: list[dict[str, Any]]) -> str | None:

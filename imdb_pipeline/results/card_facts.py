@@ -95,6 +95,7 @@ def card_facts(
     facts["made"] = {
         "fitted on the movies of": chosen["trained"],
         "last challenge": chosen["challenge"]["why"],
+        **({"proof": chosen["proof"]["why"]} if "proof" in chosen else {}),
         "folds": chosen["folds"],
         "seed": info["seed"],
         **({"device": info["device_name"], "seconds of fitting": info["seconds"]} if new else {}),
@@ -134,6 +135,11 @@ def _limits(facts: Mapping[str, Any]) -> list[str]:
         limits.append(
             f"Fitted on earlier years alone, its R² is {by_time['r2']:.3f} on movies of the years after; "
             f"on movies at random it is {by_id['r2']:.3f}."
+        )
+    if by_id.get("r2_low") is not None and by_id["r2_low"] <= 0:
+        limits.append(
+            f"On the {by_id['n']:,} movies of test it is not shown to be better than the mean: its R² is "
+            f"{by_id['r2']:.3f} [{by_id['r2_low']:.3f}, {by_id['r2_high']:.3f}]."
         )
     level = facts["coverage"]["level"]
     limits += [

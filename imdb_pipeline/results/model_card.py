@@ -155,12 +155,16 @@ def _data(facts: Mapping[str, Any]) -> Section:
 
 def _protocol(facts: Mapping[str, Any]) -> Section:
     votes = f"{facts['min_votes']} votes or more" if facts.get("min_votes") else "enough votes"
+    by_time = "Split by time, the last two complete years are for test, the year before for validation."
+    if facts.get("splits") and "by time" not in facts["splits"]:
+        by_time = "There is no split by time: too few movies are of the last two complete years, or of the one before."
     return Section(
         "Protocol",
         points=[
             f"Movies with {votes} are split by a hash of their id: a tenth for test, a tenth for validation, the rest "
-            "for training. Split by time, the last two complete years are for test, the year before for validation.",
-            "Settings, epochs, weights and the champion are chosen on validation; the test set only reports.",
+            f"for training. {by_time}",
+            "Settings, epochs and weights are chosen on validation, and so is the champion, of the predictors that are "
+            "better than the mean out of fold too; the test set only reports.",
             "The number of votes is no feature, and no rating of a movie enters what is said of its own people.",
             "R² is 1 − MSE ÷ MSE of the training mean on the same movies. What stands in brackets is its 95 % "
             "interval over movies, with the fitted model held fixed.",

@@ -55,7 +55,7 @@ def boards(rows: list[dict[str, Any]], fit_seconds: Mapping[str, float]) -> list
     rows
         Of ``leaderboard_rows``.
     fit_seconds
-        By model, of the fit by id.
+        By model, of the fit by id; the blend's with its members'.
     """
     by_id = [{**row, "fit_seconds": fit_seconds[row["model"]]} for row in rows]
     by_time = [

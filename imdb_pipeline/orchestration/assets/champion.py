@@ -1,6 +1,7 @@
 """Group ``models``: the predictor that serves."""
 
 import json
+import logging
 from typing import Any
 
 from imdb_pipeline.champions import CHAMPION, FEW_VOTES, INTERVALS, METRICS, MODEL, UNSEEN, VERSION
@@ -12,6 +13,8 @@ from imdb_pipeline.orchestration.presentation import expected_again
 from imdb_pipeline.orchestration.publishing import published_asset, table
 from imdb_pipeline.orchestration.stages import Made, Work
 from imdb_pipeline.store import Revision
+
+log = logging.getLogger("imdb_pipeline.steps")
 
 
 @published_asset(
@@ -30,36 +33,37 @@ from imdb_pipeline.store import Revision
     freshness=expected_again(loaded_settings(), trained=True),
 )
 def champion(work: Work) -> Made:
-    """The predictor that serves: the best on validation of those that beat the mean there, unless the champion of the
-    day before is better by the paired interval; fitted again on all rated movies."""
+    """The predictor that serves: the best on validation that is better than the mean on all movies that it had not
+    seen, unless the champion of the day before is better by the paired interval; fitted again on all rated movies."""
     import polars as pl
 
     from imdb_pipeline.models.champion import challenge
-    from imdb_pipeline.models.leaderboard import choose_champion
+    from imdb_pipeline.models.leaderboard import candidates
 
     board = json.loads(work.file("leaderboard", "leaderboard.json").read_bytes())
-    chosen = choose_champion(board["rows"])
     before = _champion_before(work)
     current = work.store.current()
     if before is not None and current is not None and current["day"] > work.day:
         return _keep(work, before, None)
-    if chosen is None:
-        reason = board["too_few"] or "no predictor beats the mean on validation"
-        if before is not None and before.manifest["code_version"] == VERSION:
-            return _keep(work, before, {"replaces": False, "why": f"{reason}: the champion stays"})
-        (work.folder / CHAMPION).write_text(json.dumps({"model": None, "reason": reason}, indent=2))
-        return Made(rows=0, metadata={"champion": table([{"model": "none", "why": reason}])})
-    revision = work.inputs[f"{chosen}_predictor"]
-    held_out = pl.read_parquet(revision.file(PREDICTIONS["split"]))
-    if before is None:
-        compared = challenge(None, held_out, seed=work.compute.seed)
-    elif before.manifest["code_version"] != VERSION:
-        compared = {"replaces": True, "why": f"the champion of {before.day} was made by another version of the code"}
-    else:
-        compared = challenge(pl.read_parquet(before.file(PREDICTIONS["split"])), held_out, seed=work.compute.seed)
-        if not compared["replaces"]:
-            return _keep(work, before, compared | {"challenger": chosen})
-    return _replace(work, revision, chosen, held_out, compared)
+    for chosen in [] if board["too_few"] else candidates(board["rows"]):
+        held_out = pl.read_parquet(work.file(f"{chosen}_predictor", PREDICTIONS["split"]))
+        if before is None:
+            compared = challenge(None, held_out, seed=work.compute.seed)
+        elif before.manifest["code_version"] != VERSION:
+            why = f"the champion of {before.day} was made by another version of the code"
+            compared = {"replaces": True, "why": why}
+        else:
+            compared = challenge(pl.read_parquet(before.file(PREDICTIONS["split"])), held_out, seed=work.compute.seed)
+            if not compared["replaces"]:
+                return _keep(work, before, compared | {"challenger": chosen})
+        made = _replace(work, chosen, held_out, compared)
+        if made is not None:
+            return made
+    reason = board["too_few"] or "no predictor is better than the mean on movies that it had not seen"
+    if before is not None and before.manifest["code_version"] == VERSION:
+        return _keep(work, before, {"replaces": False, "why": f"{reason}: the champion stays"})
+    (work.folder / CHAMPION).write_text(json.dumps({"model": None, "reason": reason}, indent=2))
+    return Made(rows=0, metadata={"champion": table([{"model": "none", "why": reason}])})
 
 
 def _champion_before(work: Work) -> Revision | None:
@@ -72,24 +76,24 @@ def _champion_before(work: Work) -> Revision | None:
     return None
 
 
-def _replace(work: Work, revision: Revision, chosen: str, held_out: Any, compared: dict[str, Any]) -> Made:
-    """Publish a new champion."""
-    from imdb_pipeline.models.champion import build_serving
+def _replace(work: Work, chosen: str, held_out: Any, compared: dict[str, Any]) -> Made | None:
+    """Publish a new champion; None where it is no better than the mean out of fold."""
+    from imdb_pipeline.models.champion import build_serving, predict_out_of_fold, prove
     from imdb_pipeline.models.fitting import load_predictor
 
+    revision = work.inputs[f"{chosen}_predictor"]
     work.store.verify(revision)
     settings = json.loads(revision.file(METRICS).read_bytes())["settings"]
     parts = load_parts(work, documents=_reads_documents(chosen, settings))("split")
-    serving = build_serving(
-        chosen,
-        load_predictor(chosen, revision.folder / MODEL, device=work.compute.device),
-        parts,
-        held_out,
-        folds=work.settings.training.folds,
-        seed=work.compute.seed,
-        device=work.compute.device,
-        finished=work.finished(),
-    )
+    model = load_predictor(chosen, revision.folder / MODEL, device=work.compute.device)
+    options: dict[str, Any] = {"seed": work.compute.seed, "device": work.compute.device}
+    options["finished"] = work.finished().of(chosen)
+    out_of_fold = predict_out_of_fold(chosen, model, parts.train, folds=work.settings.training.folds, **options)
+    proof = prove(out_of_fold, held_out, seed=work.compute.seed)
+    log.info("%s: %s", chosen, proof["why"])
+    if not proof["passes"]:
+        return None
+    serving = build_serving(chosen, model, parts, held_out, out_of_fold, **options)
     serving.model.save(work.folder / MODEL)
     serving.intervals.save(work.folder / INTERVALS)
     serving.unseen.write_parquet(work.folder / UNSEEN)
@@ -104,6 +108,7 @@ def _replace(work: Work, revision: Revision, chosen: str, held_out: Any, compare
         "trained": work.day,
         "predictor": {"asset": revision.asset, "data_hash": revision.data_hash},
         "challenge": compared,
+        "proof": proof,
         "folds": work.settings.training.folds,
         "rated": serving.rated,
         "mean": serving.mean,
@@ -138,6 +143,7 @@ def _made(work: Work, content: dict[str, Any]) -> Made:
         metadata={
             "champion": table([told]),
             "challenge": table([{"why": content["challenge"]["why"]}]),
+            **({"proof": table([{"why": content["proof"]["why"]}])} if "proof" in content else {}),
             **({"movies learnt from": content["rated"]} if "rated" in content else {}),
             **{name: round(figure, 4) for name, figure in figures.items() if figure is not None},
         },

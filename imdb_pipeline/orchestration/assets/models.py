@@ -249,7 +249,9 @@ def blend_predictor(work: Work) -> Made:
                 work.store.verify(work.inputs[f"{name}_predictor"])
                 copy_model(work.inputs[f"{name}_predictor"], work.folder / MODEL / name)
     summary = judged["split"] | {"by_time": judged.get("split_by_time")}
-    return _fitted(work, summary, seconds=time.perf_counter() - started)
+    members = (work.inputs[f"{name}_predictor"] for name in summary["settings"]["weights"])
+    of_members = sum(member.manifest["info"]["fit_seconds"] for member in members)
+    return _fitted(work, summary, seconds=of_members + time.perf_counter() - started)
 
 
 def copy_model(revision: "Revision", folder: "Path") -> None:
