@@ -13,6 +13,7 @@ from imdb_pipeline.errors import InputError
 from imdb_pipeline.models.blend import BlendModel
 from imdb_pipeline.models.conformal import Intervals
 from imdb_pipeline.models.examples import INPUT_COLUMNS, Inputs
+from imdb_pipeline.models.features import Features
 from imdb_pipeline.models.mean import MeanModel
 from imdb_pipeline.results.answers import Served, explain_movie, predict_new
 from imdb_pipeline.results.counterfactuals import counterfactuals
@@ -236,6 +237,30 @@ def test_a_movie_from_a_file_is_predicted_with_what_is_not_known_of_it():
     assert (answer["prediction"], answer["low"], answer["high"], answer["basis"]) == (7.0, 5.5, 8.5, "future")
     assert [each["person"] for each in answer["unknown"]] == ["Ada", "Bo"]
     assert "not in the catalogue: Bo (actors)" in prediction_text(answer)
+
+
+class Yearly(Sum):
+    """A predictor to which a movie without a year is the best there is, as those of IMDb's own record may be."""
+
+    features = Features.learn(pl.concat([movie(release_year=year, runtime_minutes=100) for year in (1990, 2004, 2005)]))
+
+    def predict(self, inputs: Inputs) -> np.ndarray:
+        return np.array([9.0 if year is None else year / 400 for year in inputs.movies["release_year"]])
+
+
+@pytest.mark.parametrize("members", [False, True], ids=["alone", "in a blend"])
+def test_a_year_that_nobody_told_is_the_median_and_one_that_imdb_lacks_stays_unknown(members):
+    blend = BlendModel({"yearly": Yearly()}, {"weights": {"yearly": 1.0}, "offset": 0.0}, [])
+    served = Served("yearly", blend if members else Yearly(), INTERVALS, encode)
+    new = new_movie({"title": "New"}, CATALOGUE.with_columns(genres=None), source="file")
+    answer = predict_new(new, served)
+    assert (answer["prediction"], answer["release_year"]) == (2004 / 400, None)
+    assert explain_movie(new.movie, served, learned=False)["prediction"] == 2004 / 400
+    lacking = explain_movie(movie(release_year=None), served, learned=False)
+    assert lacking["prediction"] == 9.0
+    assert {row["prediction"] for row in lacking["fields"]} == {9.0}
+    dated = explain_movie(movie(release_year=2005), served, learned=False)
+    assert [row["prediction"] for row in dated["fields"] if row["field"] == "release_year"] == [2004 / 400]
 
 
 def test_an_explanation_reads_well_and_obeys_nothing_on_a_terminal():
