@@ -292,3 +292,28 @@ def test_a_prediction_reads_well():
     assert "never saw this movie's rating" in prediction_text({**answer, "basis": "future"})
     noted = {**answer, "missing": ["genres"], "unknown_genres": ["Splatter"], "unknown": [], "ambiguous": []}
     assert prediction_text(noted).splitlines()[2:] == ["", "no genre of the catalogue: Splatter", "not given: genres"]
+    more = {
+        **answer,
+        "unknown_categories": ["compser"],
+        "repeated": [{"field": "directors", "value": "Bo\n"}, {"field": "genres", "value": "Drama"}],
+    }
+    assert prediction_text(more).splitlines()[3:] == [
+        "no category of the catalogue: compser",
+        "given more than once, counted once: Bo\ufffd (directors), Drama (genres)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [(10, []), (11, ["and 1 more not in the catalogue"]), (1510, ["and 1,500 more not in the catalogue"])],
+)
+def test_in_words_at_most_ten_of_a_kind_are_listed(count, told):
+    answer = {"title": "A Film", "release_year": None, "prediction": 6.44, "low": 4.1, "high": 8.6}
+    unknown = [{"field": "actors", "person": f"Nobody {number}"} for number in range(count)]
+    lines = prediction_text({**answer, "unknown": unknown, "unknown_genres": ["x"] * count}).splitlines()
+    assert lines[3:13] == [f"not in the catalogue: Nobody {number} (actors)" for number in range(10)]
+    assert lines[13:-1] == told
+    assert lines[-1].count("x") == 10
+    names = {"people_of_that_name": 2, "nconst": "nm1", "credits": 3}
+    text = prediction_text({**answer, "ambiguous": [{"name": f"N {number}", **names} for number in range(count)]})
+    assert len(text.splitlines()) == 3 + 10 + len(told)
