@@ -245,6 +245,8 @@ class Yearly(Sum):
     features = Features.learn(pl.concat([movie(release_year=year, runtime_minutes=100) for year in (1990, 2004, 2005)]))
 
     def predict(self, inputs: Inputs) -> np.ndarray:
+        assert inputs.documents is not None
+        assert inputs.documents.equals(documents_of(inputs.movies))
         return np.array([9.0 if year is None else year / 400 for year in inputs.movies["release_year"]])
 
 

@@ -59,6 +59,13 @@ class Served:
         none = np.empty((len(movies), 0), dtype=np.float32)
         return Inputs(movies, none if self.encode is None else self.encode(documents.to_list()), documents)
 
+    def inputs_told(self, movies: pl.DataFrame, documents: pl.Series) -> Inputs:
+        """Return ``inputs`` of what ``told`` returns, with the documents that say the same."""
+        from imdb_pipeline.catalogue.documents import documents_of
+
+        told = self.told(movies)
+        return self.inputs(told, documents if told.equals(movies) else documents_of(told))
+
     def told(self, movies: pl.DataFrame) -> pl.DataFrame:
         """Return a movie and changes of it with training's median for a year or a runtime that nobody told.
 
@@ -96,7 +103,7 @@ def predict_movie(movie: pl.DataFrame, document: str, served: Served) -> dict[st
     import polars as pl
 
     told = served.told(movie)
-    prediction = np.asarray(served.model.predict(served.inputs(told, pl.Series([document]))))
+    prediction = np.asarray(served.model.predict(served.inputs_told(movie, pl.Series([document]))))
     low, high = served.intervals.bounds(told, prediction)
     row = movie.row(0, named=True)
     return {
@@ -139,7 +146,7 @@ def explain_movie(
     inputs: list[Inputs] = []
 
     def predict(movies: pl.DataFrame, documents: pl.Series) -> np.ndarray:
-        inputs.append(served.inputs(served.told(movies), documents))
+        inputs.append(served.inputs_told(movies, documents))
         return served.model.predict(inputs[0])
 
     answer = explain(movie, predict, catalogue=catalogue, directors=directors)
