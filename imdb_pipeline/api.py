@@ -193,8 +193,8 @@ def predict(movies: Movies, *, home: str | Path | None = None) -> pl.DataFrame:
         tconst (null of a movie from a file, a dict or a frame of fields), title, release_year (Int32); prediction, low,
         high (Float64, 1 to 10); basis, split, average_rating, num_votes as in ``load_predictions``, which has the row
         of every movie with a document: one without is predicted now, by the model that serves; model (the champion)
-        and model_id; of a movie that is not in the catalogue ambiguous, unknown, unknown_genres, missing, lists as in
-        ``results.new_movie.NewMovie.notes``, null otherwise.
+        and model_id; of a movie that is not in the catalogue ambiguous, unknown, unknown_genres, unknown_categories,
+        repeated, missing, lists as in ``results.new_movie.NewMovie.notes``, null otherwise.
 
     Raises
     ------
@@ -226,6 +226,8 @@ def predict(movies: Movies, *, home: str | Path | None = None) -> pl.DataFrame:
         "ambiguous": pl.List(pl.Struct({**person, "others": pl.List(pl.Struct(counted))})),
         "unknown": pl.List(pl.Struct({"field": text, "person": text})),
         "unknown_genres": pl.List(text),
+        "unknown_categories": pl.List(text),
+        "repeated": pl.List(pl.Struct({"field": text, "value": text})),
         "missing": pl.List(text),
     }
     release = ServedRelease(_store(home))

@@ -12,7 +12,7 @@ from imdb_pipeline.errors import InputError
 if TYPE_CHECKING:
     from imdb_pipeline.store import Revision, Store
 
-VERSION = "3"
+VERSION = "4"
 """Of what a champion's folder holds; one of another version cannot serve."""
 
 CHAMPION = "champion.json"

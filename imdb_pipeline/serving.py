@@ -231,13 +231,13 @@ class ServedRelease:
         folder, name = self._champion.folder, self._names["model"]
         try:
             model = load_predictor(name, folder / MODEL, device=compute.device)
+            intervals = Intervals.load(folder / INTERVALS)
         except PipelineError as error:  # its bytes are right, so another version wrote them
             raise PipelineError(
-                f"champion of {self._champion.day}: this version cannot read its model ({error}); "
-                "`imdb-pipeline run --force` on this home trains it again"
+                f"champion of {self._champion.day}: this version cannot read its model ({error})"
             ) from None
         reads = any(PREDICTORS[each].reads_embeddings for each in (name, *getattr(model, "members", {})))
-        return Served(name, model, Intervals.load(folder / INTERVALS), self._encode if reads else None)
+        return Served(name, model, intervals, self._encode if reads else None)
 
     def _learnt_from(self, name: str, tconst: str) -> bool:
         """Return whether a movie is in a file of the champion that lists what it learnt from."""

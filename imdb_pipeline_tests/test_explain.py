@@ -13,6 +13,7 @@ from imdb_pipeline.errors import InputError
 from imdb_pipeline.models.blend import BlendModel
 from imdb_pipeline.models.conformal import Intervals
 from imdb_pipeline.models.examples import INPUT_COLUMNS, Inputs
+from imdb_pipeline.models.features import Features
 from imdb_pipeline.models.mean import MeanModel
 from imdb_pipeline.results.answers import Served, explain_movie, predict_new
 from imdb_pipeline.results.counterfactuals import counterfactuals
@@ -238,6 +239,32 @@ def test_a_movie_from_a_file_is_predicted_with_what_is_not_known_of_it():
     assert "not in the catalogue: Bo (actors)" in prediction_text(answer)
 
 
+class Yearly(Sum):
+    """A predictor to which a movie without a year is the best there is, as those of IMDb's own record may be."""
+
+    features = Features.learn(pl.concat([movie(release_year=year, runtime_minutes=100) for year in (1990, 2004, 2005)]))
+
+    def predict(self, inputs: Inputs) -> np.ndarray:
+        assert inputs.documents is not None
+        assert inputs.documents.equals(documents_of(inputs.movies))
+        return np.array([9.0 if year is None else year / 400 for year in inputs.movies["release_year"]])
+
+
+@pytest.mark.parametrize("members", [False, True], ids=["alone", "in a blend"])
+def test_a_year_that_nobody_told_is_the_median_and_one_that_imdb_lacks_stays_unknown(members):
+    blend = BlendModel({"yearly": Yearly()}, {"weights": {"yearly": 1.0}, "offset": 0.0}, [])
+    served = Served("yearly", blend if members else Yearly(), INTERVALS, encode)
+    new = new_movie({"title": "New"}, CATALOGUE.with_columns(genres=None), source="file")
+    answer = predict_new(new, served)
+    assert (answer["prediction"], answer["release_year"]) == (2004 / 400, None)
+    assert explain_movie(new.movie, served, learned=False)["prediction"] == 2004 / 400
+    lacking = explain_movie(movie(release_year=None), served, learned=False)
+    assert lacking["prediction"] == 9.0
+    assert {row["prediction"] for row in lacking["fields"]} == {9.0}
+    dated = explain_movie(movie(release_year=2005), served, learned=False)
+    assert [row["prediction"] for row in dated["fields"] if row["field"] == "release_year"] == [2004 / 400]
+
+
 def test_an_explanation_reads_well_and_obeys_nothing_on_a_terminal():
     evil = "\x1b[2JBad\x07\nname"
     shown = movie(title=evil, credits=[credit("nm1", "actor", evil), credit("nm4", "composer", None)])
@@ -267,3 +294,28 @@ def test_a_prediction_reads_well():
     assert "never saw this movie's rating" in prediction_text({**answer, "basis": "future"})
     noted = {**answer, "missing": ["genres"], "unknown_genres": ["Splatter"], "unknown": [], "ambiguous": []}
     assert prediction_text(noted).splitlines()[2:] == ["", "no genre of the catalogue: Splatter", "not given: genres"]
+    more = {
+        **answer,
+        "unknown_categories": ["compser"],
+        "repeated": [{"field": "directors", "value": "Bo\n"}, {"field": "genres", "value": "Drama"}],
+    }
+    assert prediction_text(more).splitlines()[3:] == [
+        "no category of the catalogue: compser",
+        "given more than once, counted once: Bo\ufffd (directors), Drama (genres)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [(10, []), (11, ["and 1 more not in the catalogue"]), (1510, ["and 1,500 more not in the catalogue"])],
+)
+def test_in_words_at_most_ten_of_a_kind_are_listed(count, told):
+    answer = {"title": "A Film", "release_year": None, "prediction": 6.44, "low": 4.1, "high": 8.6}
+    unknown = [{"field": "actors", "person": f"Nobody {number}"} for number in range(count)]
+    lines = prediction_text({**answer, "unknown": unknown, "unknown_genres": ["x"] * count}).splitlines()
+    assert lines[3:13] == [f"not in the catalogue: Nobody {number} (actors)" for number in range(10)]
+    assert lines[13:-1] == told
+    assert lines[-1].count("x") == 10
+    names = {"people_of_that_name": 2, "nconst": "nm1", "credits": 3}
+    text = prediction_text({**answer, "ambiguous": [{"name": f"N {number}", **names} for number in range(count)]})
+    assert len(text.splitlines()) == 3 + 10 + len(told)

@@ -11,7 +11,7 @@ from imdb_pipeline.catalogue.documents import documents_of
 from imdb_pipeline.errors import InputError
 from imdb_pipeline.models.examples import INPUT_COLUMNS
 from imdb_pipeline.results.new_movie import FIELDS, MAX_BYTES, read_new_movie
-from imdb_pipeline.results.people_named import Asked, find_people
+from imdb_pipeline.results.people_named import Asked, NamesHeld, find_people
 
 CREDIT = pl.Struct({"nconst": pl.String, "category": pl.String, "name": pl.String})
 
@@ -41,7 +41,7 @@ CATALOGUE = movies_with(
 )
 
 
-def read(tmp_path, value, movies=CATALOGUE):
+def read(tmp_path, value, movies: pl.DataFrame | NamesHeld = CATALOGUE):
     path = tmp_path / "movie.json"
     path.write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
     return read_new_movie(path, movies)
@@ -139,13 +139,70 @@ def test_what_is_not_known_is_normal_and_said(tmp_path):
     assert ids(read(tmp_path, {})) == []
 
 
+@pytest.mark.parametrize("held", [False, True], ids=["table", "names held"])
+def test_who_or_what_a_field_gives_again_counts_once_in_the_first_place_and_is_told(tmp_path, held):
+    value = {
+        "genres": ["sci-fi", "Drama", "Sci-Fi", "SCI-FI", "Odd", "odd"],
+        "actors": ["Bo Ek", "Nobody", "nm0000091", {"nconst": "nm0000091"}, "nobody"],
+        "directors": ["Bo Ek", "Ann Lee", "Bo  Ek"],
+        "principals": [{"Bo Ek": "composer"}, {"Bo Ek": "editor"}, {"nm0000091": "composer"}],
+    }
+    new = read(tmp_path, value, NamesHeld.of(CATALOGUE) if held else CATALOGUE)
+    assert ids(new) == [
+        ("nm0000091", "actor"),
+        ("unknown:Nobody", "actor"),
+        ("nm0000091", "director"),
+        ("nm0000090", "director"),
+        ("nm0000091", "composer"),
+        ("nm0000091", "editor"),
+    ]
+    assert new.movie["genres"][0].to_list() == ["Sci-Fi", "Drama", "Odd"]
+    assert new.notes["unknown_genres"] == ["Odd"]
+    assert new.notes["repeated"] == [
+        {"field": "genres", "value": "Sci-Fi"},
+        {"field": "genres", "value": "Odd"},
+        {"field": "actors", "value": "Bo Ek"},
+        {"field": "actors", "value": "Nobody"},
+        {"field": "directors", "value": "Bo Ek"},
+        {"field": "principals", "value": "Bo Ek"},
+    ]
+    once = {**value, "genres": ["Sci-Fi", "Drama", "Odd"], "actors": ["Bo Ek", "Nobody"]}
+    once |= {"directors": ["Bo Ek", "Ann Lee"], "principals": value["principals"][:2]}
+    assert read(tmp_path, once).movie.equals(new.movie)
+    assert read(tmp_path, once).notes["repeated"] == []
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["table", "names held"])
+def test_a_category_that_the_catalogue_does_not_have_is_told(tmp_path, held):
+    value = {"principals": [{"Bo Ek": "composer"}, {"Bo Ek": "compser"}, {"Ann Lee": "compser"}]}
+    new = read(tmp_path, value, NamesHeld.of(CATALOGUE) if held else CATALOGUE)
+    assert new.notes["unknown_categories"] == ["compser"]
+    assert [category for _, category in ids(new)] == ["composer", "compser", "compser"]
+    assert read(tmp_path, {}).notes["unknown_categories"] == []
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [({}, "movie"), ({"title_type": None}, "movie"), ({"title_type": "tvMovie"}, "tvMovie")]
+)
+def test_a_described_movie_may_be_a_tv_movie_and_its_document_does_not_say(tmp_path, value, expected):
+    new = read(tmp_path, value)
+    assert new.movie["title_type"].to_list() == [expected]
+    assert new.document == read(tmp_path, {}).document
+    assert new.notes["missing"] == list(FIELDS)
+
+
 @pytest.mark.parametrize(
     ("value", "says"),
     [
         ({"titel": "X"}, "unknown field 'titel'; did you mean 'title'?"),
-        ({"num_votes": 12}, "unknown field 'num_votes'; there are title, genres"),
+        ({"num_votes": 12}, "unknown field 'num_votes'; there are title, title_type, genres"),
         ({"title": 3}, "title: expected a text, found 3"),
-        ({"title": "\ud800"}, 'title: expected a text, found "\\ud800"'),
+        ({"title": "\ud800"}, 'title: not valid Unicode, "\\ud800" is half of a character'),
+        ({"genres": ["Drama", "x\udc00"]}, 'genres: not valid Unicode, "\\udc00" is half'),
+        ({"directors": ["A\ud83c"]}, 'directors, number 1: not valid Unicode, "\\ud83c" is half'),
+        ({"principals": [{"A": "\ud83c"}]}, "principals, number 1: not valid Unicode"),
+        ({"title_type": "short"}, "title_type: expected 'movie' or 'tvMovie', found \"short\""),
+        ({"title_type": ["movie"]}, "title_type: expected 'movie' or 'tvMovie'"),
         ({"genres": "Drama"}, 'genres: expected a list of texts, found "Drama"'),
         ({"genres": ["Drama", None]}, "genres: expected a list of texts"),
         ({"is_adult": 0}, "is_adult: expected true or false, found 0"),

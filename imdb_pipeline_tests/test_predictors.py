@@ -14,7 +14,7 @@ from imdb_pipeline.errors import InputError, PipelineError
 from imdb_pipeline.models import svr
 from imdb_pipeline.models.evaluate import evaluate
 from imdb_pipeline.models.examples import INPUT_COLUMNS, Examples, Inputs, Parts
-from imdb_pipeline.models.features import Features
+from imdb_pipeline.models.features import FEWEST_UNKNOWN, Features
 from imdb_pipeline.models.fitting import PREDICTORS, fit_predictor, load_predictor
 from imdb_pipeline.models.search import Axis
 
@@ -150,7 +150,7 @@ def test_a_missing_file_is_named(name, fitted, tmp_path):
     for path in sorted(tmp_path.iterdir()):
         content = path.read_bytes()
         path.unlink()
-        with pytest.raises(PipelineError, match=path.name):
+        with pytest.raises(PipelineError, match=f"{path.name}: .*`imdb-pipeline run --force`"):
             load_predictor(name, tmp_path)
         path.write_bytes(content)
 
@@ -285,12 +285,50 @@ def test_features_are_learned_from_training_movies_alone_and_name_no_person(part
     matrix = features.matrix(parts[2].inputs.movies)
     assert matrix.shape == (150, len(features.names))
     column = dict(zip(features.names, matrix.T, strict=True))
-    assert np.isnan(column["release_year"]).sum() == 3
+    assert np.isfinite(matrix).all()
     np.testing.assert_array_equal(
         column["genre_Horror"], parts[2].inputs.movies["genres"].list.contains("Horror").cast(pl.Float32).to_numpy()
     )
     assert (column["credits_director"] == 1).all()
     assert not any("nm" in name or "votes" in name or "rating" in name for name in features.names)
+
+
+@pytest.mark.parametrize(("missing", "expected"), [(0, 2002.0), (FEWEST_UNKNOWN - 1, 2002.0), (FEWEST_UNKNOWN, np.nan)])
+def test_an_unknown_year_is_the_median_of_training_unless_many_training_movies_lacked_it(parts, missing, expected):
+    movies = parts[0].inputs.movies.drop_nulls("release_year")
+    years = [None] * missing + [2001, 2002, 2003, 2050] * 20
+    years += [2002] * (len(movies) - len(years))
+    features = Features.learn(movies.with_columns(release_year=pl.Series(years, dtype=pl.Int32)))
+    features = Features.from_json(json.loads(json.dumps(features.to_json())), "features.json")
+    unknown = movies.head(1).with_columns(release_year=pl.lit(None, pl.Int32))
+    assert features.matrix(unknown)[0, features.names.index("release_year")] == pytest.approx(expected, nan_ok=True)
+
+
+def test_a_movie_of_an_unknown_year_is_predicted_as_one_of_the_median_year(parts):
+    train, validation = (
+        each.take(np.flatnonzero(each.inputs.movies["release_year"].is_not_null())) for each in parts[:2]
+    )
+    years = train.inputs.movies["release_year"].to_numpy()
+    ratings = np.clip(6 - (years - years.mean()) / years.std(), 1, 10).astype(np.float32)  # the older the better
+    model = fit("boosting", replace(train, ratings=ratings), validation, leaves=Axis.fixed(7), seeds=1)
+    movie = train.inputs.movies.head(1).with_columns(tconst=pl.lit("tt9999999"))
+    median = model.features.medians["release_year"]
+    rows = [movie.with_columns(release_year=pl.lit(year, pl.Int32)) for year in (None, median)]
+    unknown, usual = model.predict(Inputs(pl.concat(rows), np.zeros((2, 8), np.float32)))
+    assert unknown == usual
+
+
+@pytest.mark.parametrize(
+    "changed", [{"medians": None}, {"medians": {"release_year": 2000}}, {"lacked": "release_year"}, {"genres": [1]}]
+)
+@pytest.mark.parametrize("gone", [True, False])
+def test_features_of_another_version_are_refused_with_what_to_run(changed, gone, parts):
+    value = Features.learn(parts[0].inputs.movies).to_json()
+    ((key, new),) = changed.items()
+    changed = {name: each for name, each in value.items() if name != key} | ({} if gone else {key: new})
+    with pytest.raises(PipelineError, match=rf"features\.json: '{key}' .* `imdb-pipeline run --force`") as caught:
+        Features.from_json(changed, "features.json")
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_new_movies_id_and_its_peoples_names_change_no_prediction_of_the_trees(parts, fitted):

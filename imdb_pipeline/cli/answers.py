@@ -108,7 +108,7 @@ def predict(movie: MovieArgument, home: HomeOption = None, as_json: JsonOption =
     A title does in place of the id, as in 'Frozen (2013)'. A movie that is rated is predicted by a model that did not
     see its rating. The file is JSON with some of the fields of a document: title, genres, is_adult, release_year,
     runtime_minutes, directors, writers, producers, actors (lists of names, or of objects as {"nconst": "nm0000001"}),
-    principals (a list of objects as {"A Name": "composer"}).
+    principals (a list of objects as {"A Name": "composer"}); and title_type, movie or tvMovie.
 
     Examples: imdb-pipeline predict tt0120737; imdb-pipeline predict film.json --json
     """

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.errors import PipelineError
-from imdb_pipeline.models.saved import SETTINGS_FILE, read_settings, write_settings
+from imdb_pipeline.models.saved import FIT_AGAIN, SETTINGS_FILE, read_settings, write_settings
 from imdb_pipeline.models.scale import mean_squared_error, on_scale
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class BlendModel:
         settings, curve = read_settings(folder, {"weights": dict, "offset": float})
         for name, weight in settings["weights"].items():
             if name not in MEMBERS or not isinstance(weight, (int, float)):
-                raise PipelineError(f"{folder / SETTINGS_FILE}: no member {name!r} of weight {weight!r}; fit it again")
+                raise PipelineError(f"{folder / SETTINGS_FILE}: no member {name!r} of weight {weight!r}; {FIT_AGAIN}")
         members = {name: load_predictor(name, folder / name, device=device) for name in settings["weights"]}
         return cls(members, settings, curve)
 

@@ -15,7 +15,7 @@ from imdb_pipeline.errors import PipelineError
 from imdb_pipeline.models.features import Features
 from imdb_pipeline.models.feed import threads_for
 from imdb_pipeline.models.groups import FEWEST_VOTES, VOTE_BUCKETS
-from imdb_pipeline.models.saved import read_json, write_json
+from imdb_pipeline.models.saved import FIT_AGAIN, read_json, write_json
 from imdb_pipeline.models.scale import HIGHEST_RATING, LOWEST_RATING
 
 if TYPE_CHECKING:
@@ -112,19 +112,20 @@ class Intervals:
         settings = read_json(path, dict)
         quantile, known = settings.get("quantile", ""), settings.pop("features", "")
         if not (quantile is None or (isinstance(quantile, (int, float)) and quantile >= 0)) or known == "":
-            raise PipelineError(f"{path}: no quantile or no features of intervals; fit the predictor again")
+            raise PipelineError(f"{path}: no quantile or no features of intervals; {FIT_AGAIN}")
         if known is None:
             return cls(None, None, settings)
         features = Features.from_json(known, str(path))
         path = folder / TREES_FILE
         if not path.is_file():
-            raise PipelineError(f"{path}: missing file of saved intervals; fit the predictor again")
+            raise PipelineError(f"{path}: missing file of saved intervals; {FIT_AGAIN}")
         try:
             trees = lightgbm.Booster(model_file=path)
         except lightgbm.basic.LightGBMError as error:
-            raise PipelineError(f"{path}: not a LightGBM model ({error}); fit the predictor again") from None
+            raise PipelineError(f"{path}: not a LightGBM model ({error}); {FIT_AGAIN}") from None
         if trees.num_feature() != len(features.names):
-            raise PipelineError(f"{path}: {trees.num_feature()} features, {SETTINGS_FILE} has {len(features.names)}")
+            known = len(features.names)
+            raise PipelineError(f"{path}: {trees.num_feature()} features, {SETTINGS_FILE} has {known}; {FIT_AGAIN}")
         return cls(features, trees, settings)
 
 

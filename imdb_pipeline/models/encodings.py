@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.errors import PipelineError
 from imdb_pipeline.models.credits import ROLES
+from imdb_pipeline.models.features import STRUCTURE
 from imdb_pipeline.models.feed import Feed
 from imdb_pipeline.models.incidence import Incidence
 from imdb_pipeline.models.people import People
-from imdb_pipeline.models.saved import read_arrays, write_arrays
+from imdb_pipeline.models.saved import FIT_AGAIN, read_arrays, write_arrays
 from imdb_pipeline.models.title_parts import KINDS, TitleParts
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Encodings:
         import numpy as np
 
         places = self.feed.places_of(movies)
-        people = self.people.matrix(movies, places)
+        people = self.people.matrix(movies, places, structure[:, STRUCTURE.index("release_year")])
         expected = self.feed.expect(structure, places)
         unexpected = people[:, self.people.names.index(UNEXPECTED)] if UNEXPECTED in self.people.names else 0
         both = np.stack([expected, expected + unexpected], axis=1)
@@ -115,13 +116,13 @@ def read_trees(path: Path, features: int) -> lightgbm.Booster:
     import lightgbm
 
     if not path.is_file():
-        raise PipelineError(f"{path}: missing file of a saved predictor; fit it again")
+        raise PipelineError(f"{path}: missing file of a saved predictor; {FIT_AGAIN}")
     try:
         trees = lightgbm.Booster(model_file=path)
     except lightgbm.basic.LightGBMError as error:
-        raise PipelineError(f"{path}: not a LightGBM model ({error}); fit the predictor again") from None
+        raise PipelineError(f"{path}: not a LightGBM model ({error}); {FIT_AGAIN}") from None
     if trees.num_feature() != features:
-        raise PipelineError(f"{path}: {trees.num_feature()} features, the other files have {features}")
+        raise PipelineError(f"{path}: {trees.num_feature()} features, the other files have {features}; {FIT_AGAIN}")
     return trees
 
 
@@ -132,6 +133,6 @@ def _read(path: Path) -> Any:
     try:
         return pl.read_parquet(path)
     except FileNotFoundError:
-        raise PipelineError(f"{path}: missing file of a saved predictor; fit it again") from None
+        raise PipelineError(f"{path}: missing file of a saved predictor; {FIT_AGAIN}") from None
     except pl.exceptions.PolarsError as error:
-        raise PipelineError(f"{path}: not Parquet ({error}); fit the predictor again") from None
+        raise PipelineError(f"{path}: not Parquet ({error}); {FIT_AGAIN}") from None

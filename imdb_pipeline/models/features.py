@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.errors import PipelineError
 from imdb_pipeline.models.credits import FIELDS, ROLE_OF
+from imdb_pipeline.models.saved import FIT_AGAIN
 from imdb_pipeline.models.title_parts import WORD
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     import polars as pl
 
@@ -46,27 +49,44 @@ STRUCTURE_FIELDS = {
 }
 """The document's field that a column of ``STRUCTURE`` comes from; the rest comes from the title."""
 
+MAY_BE_UNKNOWN = ("release_year", "runtime_minutes")
+FEWEST_UNKNOWN = 30
+"""Training movies that must lack a value for trees to learn what its absence says: as many as a leaf holds at least.
+
+Without any, LightGBM takes an unknown value for 0, the oldest or the shortest of all movies; after a few, chance says
+what it takes it for.
+"""
+
 
 @dataclass(frozen=True)
 class Features:
-    """The vocabularies learned from training movies, which make the columns of the matrix.
+    """What is learned from training movies: the vocabularies, which make the columns of the matrix, and medians.
 
     Attributes
     ----------
     genres, categories
         Genres and credit categories seen in training, sorted. Others are counted in the totals alone.
+    medians
+        By column of ``MAY_BE_UNKNOWN``: in years and minutes; None where no training movie had a value.
+    lacked
+        Columns that ``FEWEST_UNKNOWN`` training movies or more lacked. In others the median stands for what is unknown.
     """
 
     genres: tuple[str, ...]
     categories: tuple[str, ...]
+    medians: dict[str, int | None]
+    lacked: tuple[str, ...]
 
     @classmethod
     def learn(cls, movies: pl.DataFrame) -> Features:
-        """Learn the vocabularies from training movies with the columns ``INPUT_COLUMNS``."""
+        """Learn from training movies with the columns ``INPUT_COLUMNS``."""
+        import polars as pl
 
         genres = movies["genres"].explode().drop_nulls().unique().sort()
         categories = _credits(movies)["category"].drop_nulls().unique().sort()
-        return cls(tuple(genres), tuple(categories))
+        medians = movies.select(pl.col(name).median().floor().cast(pl.Int64) for name in MAY_BE_UNKNOWN)
+        lacked = tuple(name for name in MAY_BE_UNKNOWN if movies[name].null_count() >= FEWEST_UNKNOWN)
+        return cls(tuple(genres), tuple(categories), medians.row(0, named=True), lacked)
 
     @property
     def names(self) -> list[str]:
@@ -87,10 +107,14 @@ class Features:
         ]
 
     def matrix(self, movies: pl.DataFrame) -> np.ndarray:
-        """Return the features of n movies: float32, shape (n, len(names)), NaN where year or runtime is unknown."""
+        """Return the features of n movies: float32, shape (n, len(names)).
+
+        An unknown year or runtime is the median of training, or NaN where training lacked enough of them.
+        """
         import numpy as np
 
-        structure = _structure(movies).to_numpy().astype(np.float32)
+        filled = self.filled(movies, [name for name in MAY_BE_UNKNOWN if name not in self.lacked])
+        structure = _structure(filled).to_numpy().astype(np.float32)
         genres = movies.select("genres").with_row_index().explode("genres").drop_nulls()
         people = _credits(movies)
         parts = [
@@ -100,18 +124,31 @@ class Features:
         ]
         return np.concatenate(parts, axis=1)
 
+    def filled(self, movies: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+        """Return movies with the medians in place of what is null in some columns of ``MAY_BE_UNKNOWN``."""
+        import polars as pl
+
+        medians = {name: self.medians[name] for name in columns if self.medians[name] is not None}
+        return movies.with_columns(pl.col(name).fill_null(median) for name, median in medians.items())
+
     def to_json(self) -> dict[str, Any]:
-        """Return the vocabularies as JSON values."""
-        return {key: list(value) for key, value in asdict(self).items()}
+        """Return what was learned as JSON values."""
+        lists = {"genres": self.genres, "categories": self.categories, "lacked": self.lacked}
+        return {**{key: list(value) for key, value in lists.items()}, "medians": self.medians}
 
     @classmethod
     def from_json(cls, value: dict[str, Any], source: str) -> Features:
         """Read what ``to_json`` gave, or raise ``PipelineError`` naming ``source``."""
-        lists = {key: value.get(key) for key in ("genres", "categories")}
+        lists = {key: value.get(key) for key in ("genres", "categories", "lacked")}
         for key, items in lists.items():
             if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-                raise PipelineError(f"{source}: {key!r} is not a list of strings; fit the predictor again")
-        return cls(**{key: tuple(items) for key, items in lists.items() if items is not None})
+                raise PipelineError(f"{source}: {key!r} is not a list of strings; {FIT_AGAIN}")
+        medians = value.get("medians")
+        if not isinstance(medians, dict) or set(medians) != set(MAY_BE_UNKNOWN):
+            raise PipelineError(f"{source}: 'medians' is not an object of {', '.join(MAY_BE_UNKNOWN)}; {FIT_AGAIN}")
+        if not all(median is None or type(median) is int for median in medians.values()):
+            raise PipelineError(f"{source}: 'medians' holds something other than whole numbers; {FIT_AGAIN}")
+        return cls(medians=medians, **{key: tuple(items) for key, items in lists.items() if items is not None})
 
 
 def _structure(movies: pl.DataFrame) -> pl.DataFrame:

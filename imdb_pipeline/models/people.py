@@ -83,22 +83,22 @@ class People:
             features += [(f"{role}_{kind}", FIELDS[role]) for kind in kinds]
         return features
 
-    def matrix(self, movies: pl.DataFrame, places: np.ndarray) -> np.ndarray:
+    def matrix(self, movies: pl.DataFrame, places: np.ndarray, years: np.ndarray) -> np.ndarray:
         """Return the features of n movies: float32, shape (n, len(names)), NaN where nobody has the role.
 
         Parameters
         ----------
         movies
-            Rows with at least ``release_year`` and ``credits``.
+            Rows with at least ``credits``.
         places
             Where each stands in the feed, as from ``Feed.places_of``.
+        years
+            float32, shape (n,): when each was released, as ``Features`` has it; NaN where that is unknown.
         """
         import numpy as np
-        import polars as pl
 
         folds = self.feed.folds_of(places)
         itself = (places >= 0).astype(np.float32)
-        years = movies["release_year"].cast(pl.Float32).fill_null(np.nan).to_numpy()
         credits = credits_of(movies, self.ids)
         matrix = np.empty((len(movies), len(self.names)), dtype=np.float32)
         for fold in np.unique(folds):

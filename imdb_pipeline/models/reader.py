@@ -16,6 +16,7 @@ from imdb_pipeline.embeddings.packing import Forward, choose_forward, plan_batch
 from imdb_pipeline.errors import PipelineError
 from imdb_pipeline.models.saved import (
     ARRAYS_FILE,
+    FIT_AGAIN,
     read_arrays,
     read_json,
     read_settings,
@@ -109,7 +110,7 @@ class DocumentModel:
             size = Tokenizer.from_str(tokenizer).get_vocab_size()
         except Exception as error:  # tokenizers raises Exception itself
             raise PipelineError(
-                f"{folder / TOKENIZER_FILE}: not a tokenizer ({first_line(error)}); fit the predictor again"
+                f"{folder / TOKENIZER_FILE}: not a tokenizer ({first_line(error)}); {FIT_AGAIN}"
             ) from None
         try:
             with torch.device("meta"):
@@ -117,12 +118,10 @@ class DocumentModel:
             known = int(config["vocab_size"])
         except Exception as error:  # whatever a model of transformers makes of a bad configuration
             raise PipelineError(
-                f"{folder / CONFIG_FILE}: no transformer's configuration ({first_line(error)}); fit the predictor again"
+                f"{folder / CONFIG_FILE}: no transformer's configuration ({first_line(error)}); {FIT_AGAIN}"
             ) from None
         if size > known:
-            raise PipelineError(
-                f"{folder / TOKENIZER_FILE}: {size} tokens, the network knows {known}; fit the predictor again"
-            )
+            raise PipelineError(f"{folder / TOKENIZER_FILE}: {size} tokens, the network knows {known}; {FIT_AGAIN}")
         arrays = read_arrays(folder, {name: tensor.dim() for name, tensor in expected.items()})
         for name, tensor in expected.items():
             if arrays[name].shape != tuple(tensor.shape):

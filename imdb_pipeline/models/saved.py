@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 SETTINGS_FILE = "settings.json"
 CURVE_FILE = "curve.json"
 ARRAYS_FILE = "arrays.safetensors"
+FIT_AGAIN = "`imdb-pipeline run --force` on this home fits the predictor again"
+"""What to do about a predictor that cannot be read."""
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -30,11 +32,11 @@ def read_json(path: Path, kind: type) -> Any:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise PipelineError(f"{path}: missing file of a saved predictor; fit it again") from None
+        raise PipelineError(f"{path}: missing file of a saved predictor; {FIT_AGAIN}") from None
     except ValueError as error:
-        raise PipelineError(f"{path}: not JSON ({error}); fit the predictor again") from None
+        raise PipelineError(f"{path}: not JSON ({error}); {FIT_AGAIN}") from None
     if not isinstance(value, kind):
-        raise PipelineError(f"{path}: expected a JSON {kind.__name__}; fit the predictor again")
+        raise PipelineError(f"{path}: expected a JSON {kind.__name__}; {FIT_AGAIN}")
     return value
 
 
@@ -63,7 +65,7 @@ def read_settings(folder: Path, required: dict[str, type]) -> tuple[dict[str, An
     settings, curve = read_json(folder / SETTINGS_FILE, dict), read_json(folder / CURVE_FILE, list)
     for name, kind in required.items():
         if not isinstance(settings.get(name), (int, float) if kind is float else kind):
-            raise PipelineError(f"{folder / SETTINGS_FILE}: no {kind.__name__} {name!r}; fit the predictor again")
+            raise PipelineError(f"{folder / SETTINGS_FILE}: no {kind.__name__} {name!r}; {FIT_AGAIN}")
     return settings, curve
 
 
@@ -98,12 +100,12 @@ def read_arrays(folder: Path, dimensions: dict[str, int]) -> dict[str, np.ndarra
     try:
         arrays = load_file(path)
     except FileNotFoundError:
-        raise PipelineError(f"{path}: missing file of a saved predictor; fit it again") from None
+        raise PipelineError(f"{path}: missing file of a saved predictor; {FIT_AGAIN}") from None
     except SafetensorError as error:
-        raise PipelineError(f"{path}: not a safetensors file ({error}); fit the predictor again") from None
+        raise PipelineError(f"{path}: not a safetensors file ({error}); {FIT_AGAIN}") from None
     for name, count in dimensions.items():
         if name not in arrays:
-            raise PipelineError(f"{path}: no array {name!r}; fit the predictor again")
+            raise PipelineError(f"{path}: no array {name!r}; {FIT_AGAIN}")
         if arrays[name].ndim != count:
             raise PipelineError(f"{path}: array {name!r} has shape {arrays[name].shape}, not {count} dimensions")
     return arrays

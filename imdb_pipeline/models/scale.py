@@ -34,6 +34,6 @@ def embeddings_of(inputs: Inputs, dimension: int) -> np.ndarray:
     if inputs.embeddings.shape[1] != dimension:
         raise PipelineError(
             f"the predictor was fitted on {dimension}-D embeddings, these are {inputs.embeddings.shape[1]}-D; "
-            "embed with the encoder it was trained with, or fit it again"
+            "embed with the encoder it was trained with, or fit it again with `imdb-pipeline run --force`"
         )
     return inputs.embeddings

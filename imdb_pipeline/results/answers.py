@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from imdb_pipeline.models.features import MAY_BE_UNKNOWN, Features
 from imdb_pipeline.results.explain import explain, field_contributions
+from imdb_pipeline.results.new_movie import TCONST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,6 +59,25 @@ class Served:
         none = np.empty((len(movies), 0), dtype=np.float32)
         return Inputs(movies, none if self.encode is None else self.encode(documents.to_list()), documents)
 
+    def inputs_told(self, movies: pl.DataFrame, documents: pl.Series) -> Inputs:
+        """Return ``inputs`` of what ``told`` returns, with the documents that say the same."""
+        from imdb_pipeline.catalogue.documents import documents_of
+
+        told = self.told(movies)
+        return self.inputs(told, documents if told.equals(movies) else documents_of(told))
+
+    def told(self, movies: pl.DataFrame) -> pl.DataFrame:
+        """Return a movie and changes of it with training's median for a year or a runtime that nobody told.
+
+        What IMDb itself lacks of the movie, the first row, stays unknown: few movies get votes without a year, and they
+        are not like others. That a description or a change leaves it out says nothing of the kind.
+        """
+        fitted = (self.model, *getattr(self.model, "members", {}).values(), self.intervals)
+        learned = [known for each in fitted if isinstance(known := getattr(each, "features", None), Features)]
+        first = movies.row(0, named=True)
+        untold = [name for name in MAY_BE_UNKNOWN if first["tconst"] == TCONST or first[name] is not None]
+        return learned[0].filled(movies, untold) if learned else movies
+
 
 def predict_new(new: NewMovie, served: Served) -> dict[str, Any]:
     """Return what ``predict_movie`` does of a movie from a file, and ``NewMovie.notes``."""
@@ -81,8 +102,9 @@ def predict_movie(movie: pl.DataFrame, document: str, served: Served) -> dict[st
     import numpy as np
     import polars as pl
 
-    prediction = np.asarray(served.model.predict(served.inputs(movie, pl.Series([document]))))
-    low, high = served.intervals.bounds(movie, prediction)
+    told = served.told(movie)
+    prediction = np.asarray(served.model.predict(served.inputs_told(movie, pl.Series([document]))))
+    low, high = served.intervals.bounds(told, prediction)
     row = movie.row(0, named=True)
     return {
         **{name: row[name] for name in ("title", "release_year")},
@@ -124,11 +146,11 @@ def explain_movie(
     inputs: list[Inputs] = []
 
     def predict(movies: pl.DataFrame, documents: pl.Series) -> np.ndarray:
-        inputs.append(served.inputs(movies, documents))
+        inputs.append(served.inputs_told(movies, documents))
         return served.model.predict(inputs[0])
 
     answer = explain(movie, predict, catalogue=catalogue, directors=directors)
-    low, high = served.intervals.bounds(movie, np.array([answer["prediction"]]))
+    low, high = served.intervals.bounds(served.told(movie), np.array([answer["prediction"]]))
     answer |= {"model": served.name, "low": float(low[0]), "high": float(high[0]), "learned": learned}
     if learned:
         answer["says"] = f"{LEARNED} {answer['says']}"

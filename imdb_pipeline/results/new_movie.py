@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.errors import InputError
-from imdb_pipeline.results.people_named import PERSON_ID, Asked, Meant, NamesHeld, find_people, genres_of
+from imdb_pipeline.results.people_named import PERSON_ID, Asked, Meant, NamesHeld, categories_of, find_people, genres_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,8 +32,17 @@ FIELDS = (
     *("title", "genres", "is_adult", "release_year", "runtime_minutes"),
     *("directors", "writers", "producers", "actors", "principals"),
 )
+"""Of the document."""
+
+DESCRIBED = ("title", "title_type", *FIELDS[1:])
+"""All that may be said of a movie: ``title_type`` stands in no document."""
+
+TITLE_TYPES = ("movie", "tvMovie")
+"""The first is meant where none is given."""
+
 _YEARS = (1870, 2200)
 _MAX_MINUTES = 100_000
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +58,10 @@ class NewMovie:
         Its document.
     notes
         JSON values. ``ambiguous``: field, name, people_of_that_name, nconst and credits of the one who was meant, and
-        the same of some ``others``; ``unknown``: field and person of those not in the catalogue; ``unknown_genres``;
-        ``missing``: the fields that the file does not give.
+        the same of some ``others``; ``unknown``: field and person of those not in the catalogue; ``unknown_genres``,
+        ``unknown_categories`` (in principals): what the catalogue does not have; ``repeated``: field and value of the
+        people and genres that the field gives more than once, and which count once; ``missing``: the fields of the
+        document that the file does not give.
     """
 
     movie: pl.DataFrame
@@ -63,7 +75,7 @@ def read_new_movie(path: Path, movies: pl.DataFrame | NamesHeld) -> NewMovie:
     Parameters
     ----------
     path
-        A JSON object with some of the fields ``FIELDS``. A person is a name, an id, or ``{"nconst": "nm0000001"}``; in
+        A JSON object with some of ``DESCRIBED``. A person is a name, an id, or ``{"nconst": "nm0000001"}``; in
         ``principals`` an object of a name or an id with the category.
     movies
         The home's movies, among whose credits a name is looked up: see ``find_people``.
@@ -106,13 +118,15 @@ def new_movie(value: Any, movies: pl.DataFrame | NamesHeld, *, source: str) -> N
     from imdb_pipeline.models.examples import INPUT_COLUMNS
 
     fields = _checked(value, source)
-    meant = find_people(fields.pop("people"), movies)
-    genres, unknown_genres = _spelt(fields["genres"], movies)
+    meant, repeated_people = _once(find_people(fields["people"], movies))
+    genres, unknown_genres, repeated_genres = _spelt(fields["genres"], movies)
+    categories = dict.fromkeys(each.category for each in meant if each.asked.field == "principals")
+    known = categories_of(movies) if categories else frozenset()
     row = {
         "tconst": TCONST,
         "title": fields["title"] or "",
         "original_title": fields["title"] or "",
-        "title_type": "movie",
+        "title_type": fields["title_type"] or TITLE_TYPES[0],
         "is_adult": bool(fields["is_adult"]),
         "release_year": fields["release_year"],
         "runtime_minutes": fields["runtime_minutes"],
@@ -130,6 +144,8 @@ def new_movie(value: Any, movies: pl.DataFrame | NamesHeld, *, source: str) -> N
     notes = {
         **people_notes(meant),
         "unknown_genres": unknown_genres,
+        "unknown_categories": [category for category in categories if category not in known],
+        "repeated": [*repeated_genres, *repeated_people],
         "missing": [field for field in FIELDS if value.get(field) is None],
     }
     return NewMovie(pl.DataFrame([row], schema=schema), document(row), notes)
@@ -173,20 +189,21 @@ def _checked(value: Any, source: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InputError(f"{source}: expected a JSON object of a movie's fields, found {_kind(value)}")
     for name in value:
-        if name not in FIELDS:
-            close = difflib.get_close_matches(name, FIELDS, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(FIELDS)}"
+        if name not in DESCRIBED:
+            close = difflib.get_close_matches(name, DESCRIBED, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(DESCRIBED)}"
             raise InputError(f"{source}: unknown field {name!r}; {hint}")
 
     def field(name: str, expected: str, right: Callable[[Any], bool]) -> Any:
         given = value.get(name)
         if given is not None and not right(given):
-            raise InputError(f"{source}: {name}: expected {expected}, found {_kind(given)}")
+            raise InputError(f"{source}: {name}: {_wrong(given, expected)}")
         return given
 
     first, last = _YEARS
     plain = {
         "title": field("title", "a text", _is_text),
+        "title_type": field("title_type", " or ".join(map(repr, TITLE_TYPES)), lambda given: given in TITLE_TYPES),
         "genres": field("genres", "a list of texts", lambda given: _is_list(given) and all(map(_is_text, given))),
         "is_adult": field("is_adult", "true or false", lambda given: isinstance(given, bool)),
         "release_year": field(
@@ -212,17 +229,17 @@ def _listed(given: Any, name: str, where: str) -> Asked:
     person: Any = given.get("nconst") if isinstance(given, dict) and list(given) == ["nconst"] else given
     if not _is_person(person) or (isinstance(given, dict) and not PERSON_ID.fullmatch(person)):
         shown = 'a name or {"nconst": "nm0000001"}'
-        raise InputError(f"{where}: expected {shown}, found {_kind(given)}")
+        raise InputError(f"{where}: {_wrong(given, shown)}")
     return Asked(name, _one_line(person), PEOPLE[name])
 
 
 def _principal(given: Any, where: str) -> Asked:
     shown = 'a name with a category as in {"A Name": "composer"}'
     if not isinstance(given, dict) or len(given) != 1:
-        raise InputError(f"{where}: expected {shown}, found {_kind(given)}")
+        raise InputError(f"{where}: {_wrong(given, shown)}")
     ((person, category),) = given.items()
     if not _is_person(person) or not _is_person(category):
-        raise InputError(f"{where}: expected {shown}, found {_kind(given)}")
+        raise InputError(f"{where}: {_wrong(given, shown)}")
     if person == "nconst":
         raise InputError(f'{where}: give an id in place of the name, as in {{"nm0000001": "composer"}}')
     for field, categories in PEOPLE.items():
@@ -231,13 +248,44 @@ def _principal(given: Any, where: str) -> Asked:
     return Asked("principals", _one_line(person), (_one_line(category),))
 
 
-def _spelt(genres: list[str] | None, movies: pl.DataFrame | NamesHeld) -> tuple[list[str] | None, list[str]]:
-    """Return the genres as the catalogue spells them, and those that it does not have."""
+def _spelt(
+    genres: list[str] | None, movies: pl.DataFrame | NamesHeld
+) -> tuple[list[str] | None, list[str], list[dict[str, str]]]:
+    """Return the genres as the catalogue spells them, each once, those that it does not have, and the repeated ones."""
     if genres is None:
-        return None, []
+        return None, [], []
     known = genres_of(movies)
-    spelt = [known.get(genre.lower(), genre) for genre in genres]
-    return spelt, [genre for genre in spelt if genre.lower() not in known]
+    first: dict[str, str] = {}
+    repeated: set[str] = set()
+    for genre in genres:
+        lower = genre.lower()
+        if lower in first:
+            repeated.add(lower)
+        else:
+            first[lower] = known.get(lower, genre)
+    unknown = [genre for lower, genre in first.items() if lower not in known]
+    return (
+        [*first.values()],
+        unknown,
+        [{"field": "genres", "value": genre} for lower, genre in first.items() if lower in repeated],
+    )
+
+
+def _once(meant: list[Meant]) -> tuple[list[Meant], list[dict[str, str]]]:
+    """Return the people, each once in a field, in the first place; and who stood in one more than once.
+
+    In ``principals`` somebody may have several categories.
+    """
+    first: dict[tuple[str, str, str], Meant] = {}
+    repeated: dict[tuple[str, str, str], dict[str, str]] = {}
+    for each in meant:
+        category = each.category if each.asked.field == "principals" else ""
+        key = (each.asked.field, each.nconst.lower(), category)
+        if key in first:
+            repeated.setdefault(key, {"field": each.asked.field, "value": first[key].asked.person})
+        else:
+            first[key] = each
+    return [*first.values()], [*repeated.values()]
 
 
 def _one_line(text: str) -> str:
@@ -246,7 +294,7 @@ def _one_line(text: str) -> str:
 
 def _is_text(given: Any) -> bool:
     """Whether it is a text that UTF-8 can hold: JSON can write half of a character."""
-    return isinstance(given, str) and not any("\ud800" <= sign <= "\udfff" for sign in given)
+    return isinstance(given, str) and _HALF.search(given) is None
 
 
 def _is_person(given: Any) -> bool:
@@ -259,6 +307,14 @@ def _is_list(given: Any) -> bool:
 
 def _is_whole(given: Any) -> bool:
     return isinstance(given, int) and not isinstance(given, bool)
+
+
+def _wrong(given: Any, expected: str) -> str:
+    """Return what is wrong with a value that is not what is expected."""
+    half = _HALF.search(json.dumps(given, ensure_ascii=False))
+    if half:
+        return f"not valid Unicode, {_kind(half.group())} is half of a character; write the whole character"
+    return f"expected {expected}, found {_kind(given)}"
 
 
 def _kind(given: Any) -> str:

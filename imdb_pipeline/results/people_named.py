@@ -74,15 +74,19 @@ class NamesHeld:
         nconst, category, name, folded (the name in lower case), credits: a row per person, category and spelling.
     genres
         Genre by its lower case.
+    categories
+        Of the credits.
     """
 
     people: pl.DataFrame
     genres: dict[str, str]
+    categories: frozenset[str]
 
     @classmethod
     def of(cls, movies: pl.DataFrame) -> NamesHeld:
         """Return the names in the table ``movies``: at least credits and genres."""
-        return cls(_added_up(_credited(movies)), genres_of(movies))
+        people = _added_up(_credited(movies))
+        return cls(people, genres_of(movies), frozenset(people["category"].unique()))
 
 
 def genres_of(movies: pl.DataFrame | NamesHeld) -> dict[str, str]:
@@ -90,6 +94,13 @@ def genres_of(movies: pl.DataFrame | NamesHeld) -> dict[str, str]:
     if isinstance(movies, NamesHeld):
         return movies.genres
     return {genre.lower(): genre for genre in movies["genres"].explode().drop_nulls().unique()}
+
+
+def categories_of(movies: pl.DataFrame | NamesHeld) -> frozenset[str]:
+    """Return the categories of credits that a catalogue has."""
+    if isinstance(movies, NamesHeld):
+        return movies.categories
+    return frozenset(_credited(movies).select("category").unique().collect()["category"])
 
 
 def find_people(asked: list[Asked], movies: pl.DataFrame | NamesHeld) -> list[Meant]:

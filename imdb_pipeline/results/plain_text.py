@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _LONGEST_TITLE = 120
+_MOST_LISTED = 10
 _SHOWN_FIELDS = {"actors": "the cast", "credits": "all its people together", "is_adult": "being an adult title"}
 
 
@@ -82,17 +83,33 @@ def _person(row: Mapping[str, Any]) -> str:
 
 
 def _note_lines(answer: Mapping[str, Any]) -> list[str]:
-    """Return a line for each person, genre or field that a reader has to know of."""
-    lines = []
-    for each in answer.get("ambiguous", []):
-        lines.append(
+    """Return lines for the people, genres, categories and fields that a reader has to know of."""
+    lines = _some(
+        [
             f"{each['people_of_that_name']} people are called {visible(each['name'])}: {each['nconst']} is meant, with "
             f"{each['credits']:,} such credits; give an id to mean another"
-        )
-    for each in answer.get("unknown", []):
-        lines.append(f"not in the catalogue: {visible(each['person'])} ({each['field']})")
-    if answer.get("unknown_genres"):
-        lines.append(f"no genre of the catalogue: {visible(', '.join(answer['unknown_genres']))}")
+            for each in answer.get("ambiguous", [])
+        ],
+        "names that several people have",
+    )
+    unknown = [f"not in the catalogue: {_valued(each, 'person')}" for each in answer.get("unknown", [])]
+    lines += _some(unknown, "not in the catalogue")
+    for name, what in (("unknown_genres", "genre"), ("unknown_categories", "category")):
+        if answer.get(name):
+            lines.append(f"no {what} of the catalogue: {', '.join(_some([visible(each) for each in answer[name]]))}")
+    if answer.get("repeated"):
+        repeated = [_valued(each, "value") for each in answer["repeated"]]
+        lines.append(f"given more than once, counted once: {', '.join(_some(repeated))}")
     if answer.get("missing"):
         lines.append(f"not given: {', '.join(answer['missing'])}")
     return ["", *lines] if lines else []
+
+
+def _valued(each: Mapping[str, Any], name: str) -> str:
+    return f"{visible(each[name])} ({each['field']})"
+
+
+def _some(lines: list[str], what: str = "") -> list[str]:
+    """Return the first lines, and how many more there are, and of what."""
+    more = len(lines) - _MOST_LISTED
+    return lines if more <= 0 else [*lines[:_MOST_LISTED], f"and {more:,} more {what}".rstrip()]

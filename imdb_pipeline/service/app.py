@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from imdb_pipeline import __version__
 from imdb_pipeline.errors import InputError, NotPublishedError, PipelineError
-from imdb_pipeline.results.new_movie import FIELDS
+from imdb_pipeline.results.new_movie import DESCRIBED, TITLE_TYPES
 from imdb_pipeline.results.report import COURTESY
 from imdb_pipeline.service import examples, models, pages
 from imdb_pipeline.service.bodies import MAX_BODY_BYTES, BodyError, read_json
@@ -246,7 +246,7 @@ def _wanted(asked: models.Filters) -> Wanted:
 def _movie(value: Any) -> dict[str, Any]:
     """Return what was described, which must be an object: a text would be taken for an id, a title or a file."""
     if not isinstance(value, dict):
-        raise InputError(f"the body: expected a JSON object with some of {', '.join(FIELDS)}")
+        raise InputError(f"the body: expected a JSON object with some of {', '.join(DESCRIBED)}")
     return value
 
 
@@ -296,8 +296,11 @@ def _documented(model: Any, example: Any, *problems: int, body: bool = False) ->
     if body:
         schema = {
             "type": "object",
-            "description": f"Some of {', '.join(FIELDS)}: see docs/predicting.md",
-            "properties": {field: {} for field in FIELDS},
+            "description": f"Some of {', '.join(DESCRIBED)}: see docs/predicting.md",
+            "properties": {
+                **{field: {} for field in DESCRIBED},
+                "title_type": {"enum": [*TITLE_TYPES, None], "default": TITLE_TYPES[0]},
+            },
             "additionalProperties": False,
         }
         content = {"application/json": {"schema": schema, "example": examples.DESCRIBED}}

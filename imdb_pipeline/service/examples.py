@@ -83,6 +83,8 @@ _NOTES: dict[str, Any] = {
     ],
     "unknown": [{"field": "actors", "person": "Cleo Invented"}],
     "unknown_genres": [],
+    "unknown_categories": [],
+    "repeated": [],
     "missing": ["is_adult", "runtime_minutes", "writers", "producers", "principals"],
 }
 

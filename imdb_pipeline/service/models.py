@@ -122,10 +122,17 @@ class Unknown(Strict):
     person: str
 
 
+class Repeated(Strict):
+    field: str
+    value: str = Field(description="A person or a genre")
+
+
 class Notes(BaseModel):
     ambiguous: list[Ambiguous] = Field(description="Names that several people have")
     unknown: list[Unknown] = Field(description="People who are not in the catalogue")
     unknown_genres: list[str] = Field(description="Genres that the catalogue does not have")
+    unknown_categories: list[str] = Field(description="Categories in principals that the catalogue does not have")
+    repeated: list[Repeated] = Field(description="People and genres that a field gave more than once; they count once")
     missing: list[str] = Field(description="Fields that were not given")
 
 

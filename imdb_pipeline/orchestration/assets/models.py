@@ -61,6 +61,9 @@ _IS = {
 }
 
 
+_VERSIONS = {"boosting": "3"}
+"""Of the code of predictors that come with the package, where it is not the second."""
+
 _OTHERWISE_ON_A_GPU = ("svr", "transformer", "finetuned")
 """Predictors that are something else there: fitted at all, exactly, or larger."""
 _FIGURES = ("mse", "mae", "r2", "r2_low", "r2_high")
@@ -102,7 +105,7 @@ def _predictor_asset(name: str) -> dg.AssetsDefinition:
         group="models",
         kinds=kinds,
         inputs=("rating_split", "movies", *documents, "movie_embeddings"),
-        code_version="2" if name in _IS else code_version(predictor),
+        code_version=_VERSIONS.get(name, "2") if name in _IS else code_version(predictor),
         settings=lambda request: {"seed": request.compute.seed, **_device(name, request)},
         checks={} if name == "mean" else _CHECKS,
         gpu=predictor.uses_gpu,
