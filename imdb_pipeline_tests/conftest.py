@@ -17,12 +17,14 @@ MOVIES = 400
 
 def _forget_other_homes():
     """What opened an instance in this process has named it in the environment, and child processes would use it; what
-    ran a job has made SIGTERM do what SIGINT does, and where a shell has had that ignored, children would ignore both.
+    ran a job has made SIGTERM do what SIGINT does, and where a shell has had that ignored, children would ignore both;
+    under nohup they would ignore SIGHUP.
     """
     os.environ.pop("IMDB_PIPELINE_HOME", None)
     os.environ.pop("DAGSTER_HOME", None)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 _forget_other_homes()
