@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from imdb_pipeline.models.encodings import EXPECTED, UNEXPECTED, Encodings, read_trees
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 FEATURES_FILE = "features.json"
 LEAVES = Axis(start=(15,), factor=2, lowest=15, highest=120)
 """The more movies there are to learn from, the more leaves a tree can have."""
+ROWS_IN_LEAF = 30
+"""At least."""
 MAX_TREES = 4_000
 """On real movies the best number grew with the root of theirs: 325 for 3,900 movies, 1,050 for 39,000."""
 SEEDS = 3
@@ -181,7 +183,9 @@ def fit(
         curve.extend(tried)
         return [each["validation_mse"] for each in tried]
 
-    found = search({"leaves": leaves}, errors_of)
+    # With fewer rows no tree can have more.
+    most = max(leaves.start[-1], min(leaves.highest, len(rows.ratings) / ROWS_IN_LEAF))
+    found = search({"leaves": replace(leaves, highest=most)}, errors_of)
     leaf_count = int(found.best["leaves"])
     (count,) = (each["trees"] for each in curve if each["leaves"] == leaf_count)
     # The mean of several models overfits later than each of them.
@@ -196,7 +200,8 @@ def fit(
         if mse < error:
             error, count = mse, trees
     # Fewer leaves than the first were no better on any movies that were tried.
-    on_edge = [name for name in found.on_edge if leaf_count > leaves.start[0]] + ["trees"] * (count >= max_trees)
+    at_most = leaves.start[0] < leaf_count == leaves.limits[-1]
+    on_edge = ["leaves"] * at_most + ["trees"] * (count >= max_trees)
     settings = _settings(parameters, seeds, count, features, encodings) | {
         "folds": "years" if by_year else "ids",
         "limits": {"leaves": leaves.limits, "trees": max_trees},
@@ -295,7 +300,7 @@ def _parameters(leaves: int, learning_rate: float, seed: int, rows: int) -> dict
         "metric": "None",
         "learning_rate": learning_rate,
         "num_leaves": leaves,
-        "min_data_in_leaf": 30,
+        "min_data_in_leaf": ROWS_IN_LEAF,
         "lambda_l2": 5.0,
         "feature_fraction": 0.6,
         "bagging_fraction": 0.7,
