@@ -12,9 +12,17 @@ from imdb_pipeline.models.pace import Pace
 from imdb_pipeline.models.saved import read_json, read_settings, write_json, write_settings
 from imdb_pipeline.models.scale import mean_squared_error, on_scale
 from imdb_pipeline.models.search import Axis, search
+from imdb_pipeline.models.trees import (
+    ROWS_IN_LEAF,
+    Rows,
+    cut,
+    grow_until_best,
+    mean_prediction,
+    parameters_of,
+    telling,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     import lightgbm
@@ -26,8 +34,6 @@ if TYPE_CHECKING:
 FEATURES_FILE = "features.json"
 LEAVES = Axis(start=(15,), factor=2, lowest=15, highest=120)
 """The more movies there are to learn from, the more leaves a tree can have."""
-ROWS_IN_LEAF = 30
-"""At least."""
 MAX_TREES = 4_000
 """On real movies the best number grew with the root of theirs: 325 for 3,900 movies, 1,050 for 39,000."""
 SEEDS = 3
@@ -36,9 +42,6 @@ STEP = 25
 
 HALF_WEIGHT_VOTES = 20.0
 """Votes with which a movie counts half as much in training as one with very many."""
-
-HUBER = 1.0
-"""Error from which on the loss grows in a line rather than with the square."""
 
 FEW_VOTES_WEIGHT = 0.5
 """What a movie with too few votes to be judged on counts in training, beside what its votes say."""
@@ -77,7 +80,7 @@ class BoostingModel:
 
         A movie that was learnt from is encoded without its own rating, but the trees have seen it.
         """
-        return on_scale(_mean_prediction(self.trees, self._matrix(inputs)))
+        return on_scale(mean_prediction(self.trees, self._matrix(inputs)))
 
     def contributions(self, inputs: Inputs) -> np.ndarray:
         """Return what each feature adds to the prediction: float64, shape (n, len(names) + 1).
@@ -177,8 +180,8 @@ def fit(
         tried = []
         for point in points:
             leaf_count = int(point["leaves"])
-            parameters = _parameters(leaf_count, learning_rate, seed, len(rows.ratings))
-            error, count = _grow_until_best(rows, parameters, judged, validation.ratings, max_trees, patience)
+            parameters = parameters_of(leaf_count, learning_rate, seed, len(rows.ratings))
+            error, count = grow_until_best(rows, parameters, judged, validation.ratings, max_trees, patience)
             tried.append({"leaves": leaf_count, "seeds": 1, "trees": count, "validation_mse": error})
         curve.extend(tried)
         return [each["validation_mse"] for each in tried]
@@ -190,11 +193,11 @@ def fit(
     (count,) = (each["trees"] for each in curve if each["leaves"] == leaf_count)
     # The mean of several models overfits later than each of them.
     longest = max(STEP, min(max_trees, int(1.3 * count)) // STEP * STEP)
-    parameters = _parameters(leaf_count, learning_rate, seed, len(rows.ratings))
+    parameters = parameters_of(leaf_count, learning_rate, seed, len(rows.ratings))
     grown = _grow(train, extra, rows, parameters, longest, seeds, by_year=by_year)
     error, count, predictions = np.inf, 0, np.zeros(len(judged))
     for trees in range(STEP, longest + 1, STEP):
-        predictions += _mean_prediction(grown, judged, first=trees - STEP, count=STEP)
+        predictions += mean_prediction(grown, judged, first=trees - STEP, count=STEP)
         mse = mean_squared_error(predictions, validation.ratings)
         curve.append({"leaves": leaf_count, "seeds": seeds, "trees": trees, "validation_mse": mse})
         if mse < error:
@@ -204,12 +207,12 @@ def fit(
     on_edge = ["leaves"] * at_most + ["trees"] * (count >= max_trees)
     settings = _settings(parameters, seeds, count, features, encodings) | {
         "folds": "years" if by_year else "ids",
-        "limits": {"leaves": leaves.limits, "trees": max_trees},
+        "limits": {"leaves": [int(count) for count in leaves.limits], "trees": max_trees},
         "on_edge": on_edge,
         "patience": patience,
         "chosen_on": "validation",
     }
-    return BoostingModel(tuple(_cut(trees, count) for trees in grown), features, encodings, settings, curve, extra)
+    return BoostingModel(tuple(cut(trees, count) for trees in grown), features, encodings, settings, curve, extra)
 
 
 def refit(model: BoostingModel, rated: Examples, *, seed: int, device: str) -> BoostingModel:
@@ -217,22 +220,13 @@ def refit(model: BoostingModel, rated: Examples, *, seed: int, device: str) -> B
     settings = model.settings
     by_year = settings["folds"] == "years"
     features, encodings, rows = _learn(rated, model.extra, by_year=by_year)
-    parameters = _parameters(settings["leaves"], settings["parameters"]["learning_rate"], seed, len(rows.ratings))
+    parameters = parameters_of(settings["leaves"], settings["parameters"]["learning_rate"], seed, len(rows.ratings))
     grown = _grow(rated, model.extra, rows, parameters, settings["trees"], settings["seeds"], by_year=by_year)
-    trees = tuple(_cut(each, settings["trees"]) for each in grown)
+    trees = tuple(cut(each, settings["trees"]) for each in grown)
     settings = _settings(parameters, settings["seeds"], settings["trees"], features, encodings) | {
         "folds": settings["folds"]
     }
     return BoostingModel(trees, features, encodings, settings, [], model.extra)
-
-
-@dataclass(frozen=True, eq=False)
-class _Rows:
-    """What trees learn from: float32 of shapes (n, features), (n,) and (n,)."""
-
-    matrix: np.ndarray
-    ratings: np.ndarray
-    weights: np.ndarray
 
 
 def _is_later(some: Examples, others: Examples) -> bool:
@@ -243,7 +237,7 @@ def _is_later(some: Examples, others: Examples) -> bool:
 
 def _learn(
     train: Examples, extra: pl.DataFrame | None, *, by_year: bool, partition: int = 0
-) -> tuple[Features, Encodings, _Rows]:
+) -> tuple[Features, Encodings, Rows]:
     """Learn the features from the training movies and return them with the rows to learn from.
 
     What is encoded of other movies is the same in every ``partition`` into folds.
@@ -261,7 +255,7 @@ def _learn(
     features = Features.learn(train.inputs.movies)
     encodings = Encodings.learn(features, *rated, by_year=by_year, partition=partition)
     weights = [scale * each.votes / (each.votes + HALF_WEIGHT_VOTES) for each, scale in zip(rated, scales, strict=True)]
-    rows = _Rows(
+    rows = Rows(
         _matrix(features, encodings, pl.concat([each.movies for each in rated]), extra),
         np.concatenate([each.ratings for each in rated]),
         np.concatenate(weights).astype(np.float32),
@@ -292,30 +286,6 @@ def _matrix(features: Features, encodings: Encodings, movies: pl.DataFrame, extr
     return np.concatenate(parts, axis=1)
 
 
-def _parameters(leaves: int, learning_rate: float, seed: int, rows: int) -> dict[str, Any]:
-    return {
-        # ratings have a long tail below, which squares would follow too far
-        "objective": "huber",
-        "alpha": HUBER,
-        "metric": "None",
-        "learning_rate": learning_rate,
-        "num_leaves": leaves,
-        "min_data_in_leaf": ROWS_IN_LEAF,
-        "lambda_l2": 5.0,
-        "feature_fraction": 0.6,
-        "bagging_fraction": 0.7,
-        "bagging_freq": 1,
-        # of each feature one threshold, drawn at random: trees that differ more, and believe an encoding less
-        "extra_trees": True,
-        "max_bin": 127,
-        "seed": seed,
-        "deterministic": True,
-        "force_row_wise": True,
-        "num_threads": threads_for(rows),
-        "verbosity": -1,
-    }
-
-
 def _settings(
     parameters: dict[str, Any], seeds: int, trees: int, features: Features, encodings: Encodings
 ) -> dict[str, Any]:
@@ -333,34 +303,10 @@ def _settings(
     }
 
 
-def _grow_until_best(
-    rows: _Rows, parameters: dict[str, Any], judged: np.ndarray, ratings: np.ndarray, max_trees: int, patience: int
-) -> tuple[float, int]:
-    """Return the lowest error on validation and the number of trees that has it."""
-    import lightgbm
-
-    # LightGBM's own metric adds up in as many parts as it has threads, in an order that is not the same every time.
-    def error_of(predictions: np.ndarray, data: lightgbm.Dataset) -> tuple[str, float, bool]:
-        return "mse", mean_squared_error(predictions, ratings), False
-
-    pace = Pace(f"boosting, {parameters['num_leaves']} leaves", "trees", max_trees, at_most=True)
-    train_set = lightgbm.Dataset(rows.matrix, rows.ratings, weight=rows.weights)
-    trees = lightgbm.train(
-        parameters,
-        train_set,
-        num_boost_round=max_trees,
-        valid_sets=[train_set.create_valid(judged, ratings)],
-        valid_names=["validation"],
-        feval=error_of,
-        callbacks=[lightgbm.early_stopping(patience, verbose=False), _telling(pace)],
-    )
-    return float(trees.best_score["validation"]["mse"]), trees.best_iteration
-
-
 def _grow(
     train: Examples,
     extra: pl.DataFrame | None,
-    rows: _Rows,
+    rows: Rows,
     parameters: dict[str, Any],
     count: int,
     seeds: int,
@@ -381,38 +327,8 @@ def _grow(
             rows = _learn(train, extra, by_year=False, partition=number)[2]
         data = lightgbm.Dataset(rows.matrix, rows.ratings, weight=rows.weights)
         own = {**parameters, "seed": parameters["seed"] + number}
-        grown.append(lightgbm.train(own, data, num_boost_round=count, callbacks=[_telling(pace)]))
+        grown.append(lightgbm.train(own, data, num_boost_round=count, callbacks=[telling(pace)]))
     return grown
-
-
-def _telling(pace: Pace) -> Callable[[Any], None]:
-    """Return what LightGBM calls after every tree."""
-    return lambda _: pace.part_done()
-
-
-def _cut(trees: lightgbm.Booster, count: int) -> lightgbm.Booster:
-    """Drop what comes after ``count`` trees, so that a fitted and a loaded model are the same."""
-    import lightgbm
-
-    return lightgbm.Booster(model_str=trees.model_to_string(num_iteration=count))
-
-
-def _mean_prediction(
-    models: tuple[lightgbm.Booster, ...] | list[lightgbm.Booster],
-    matrix: np.ndarray,
-    *,
-    first: int = 0,
-    count: int | None = None,
-) -> np.ndarray:
-    """Return the mean of what the models say, of all their trees or of ``count`` from ``first``: float64, (n,)."""
-    import numpy as np
-
-    total = np.zeros(len(matrix))
-    if len(matrix):
-        chosen = {"start_iteration": first, "num_iteration": count, "num_threads": threads_for(len(matrix))}
-        for model in models:
-            total += np.asarray(model.predict(matrix, **chosen))
-    return total / len(models)
 
 
 def _trees_file(folder: Path, number: int) -> Path:
